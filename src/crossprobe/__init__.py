@@ -1,0 +1,1 @@
+"""Bring a new ultrasound probe online without labels."""

@@ -1,0 +1,1 @@
+"""From raw videos and images to a frame store split by patient."""

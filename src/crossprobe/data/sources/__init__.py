@@ -1,0 +1,1 @@
+"""Readers of the data layouts people have: one module a layout."""

@@ -1,0 +1,1 @@
+"""Kedro data sets for the things the catalog holds."""

@@ -1,0 +1,35 @@
+"""Errors a user can act on: each names the file, row or key, what was expected and what to do."""
+
+from __future__ import annotations
+
+
+class CrossprobeError(ValueError):
+    """Base of every error that crossprobe raises on purpose."""
+
+
+class UnreadableMedia(CrossprobeError):
+    """A video, image or DICOM file that gives no usable frame."""
+
+
+class InvalidMetadata(CrossprobeError):
+    """A table whose columns, ids or values break the documented layout."""
+
+
+class LabelsNotAllowed(CrossprobeError):
+    """Code without the right to labels asked a frame store for masks."""
+
+
+class LeakageFound(CrossprobeError):
+    """The same patient, video or near-identical frame stands in two parts of a split."""
+
+
+class CoverageError(CrossprobeError):
+    """A checkpoint fills less of a model than the caller asked for."""
+
+
+class StoreError(CrossprobeError):
+    """A frame store that is missing, unfinished or of another format."""
+
+
+class TrainingDiverged(CrossprobeError):
+    """The loss became NaN or infinite; the last good checkpoint is kept."""

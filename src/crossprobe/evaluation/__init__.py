@@ -1,0 +1,1 @@
+"""Scores by patient, intervals, paired tests and label-free choice."""

@@ -1,0 +1,1 @@
+"""Two branches, one mask: calibration and confidence-weighted fusion."""

@@ -1,0 +1,1 @@
+"""TransUNet and its checkpoints."""

@@ -1,0 +1,1 @@
+"""A two-probe physical wrist phantom: ultrasound with a known answer."""

@@ -1,0 +1,1 @@
+"""Kedro pipelines: each node unpacks, calls the library and returns."""

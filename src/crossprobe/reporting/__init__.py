@@ -1,0 +1,1 @@
+"""Figures and the self-contained report page, made from metrics tables."""

@@ -1,0 +1,1 @@
+"""Self-supervised pretraining: masked image modelling and temporally masked contrastive learning."""

@@ -1,0 +1,42 @@
+"""Fixtures every test can use: where the golden numbers and the real scans lie, if they do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def _outside(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable, PROJECT.parent / "shared" / default))
+
+
+@pytest.fixture
+def golden() -> Callable[[str], Path]:
+    """Opens a file of reference numbers (npz as arrays, anything else as a path), or skips the test."""
+
+    def open_golden(name: str):
+        path = _outside("CROSSPROBE_GOLDEN", "golden") / name
+        if not path.exists():
+            pytest.skip(f"reference numbers {name} not found; set CROSSPROBE_GOLDEN to their folder")
+        return np.load(path, allow_pickle=False) if path.suffix == ".npz" else path
+
+    return open_golden
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Gives the folder of a real data set, or skips the test."""
+
+    def find(name: str) -> Path:
+        path = _outside("CROSSPROBE_DATA", "data") / name
+        if not path.exists():
+            pytest.skip(f"real data {name} not found; set CROSSPROBE_DATA to the folder that holds it")
+        return path
+
+    return find
