@@ -1,1 +1,1 @@
-"""Scores by patient, intervals, paired tests and label-free choice."""
+"""Honest evaluation: scores by frame, intervals over patients, corrected tests, choices without labels."""
