@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         expected = (config.channels, config.image_size, config.image_size)
         if tuple(images.shape[1:]) != expected:
             raise CrossprobeError(
-                f"each image must be of shape {expected}, the batch is {tuple(images.shape)}: resize the images or "
+                f"each image must be of shape {expected}, the batch is {tuple(images.shape)}: resize them or "
                 f"build the model with another image_size (a multiple of {PATCH_PX}) or channels"
             )
         return images
