@@ -1,0 +1,102 @@
+"""The table of arms: every arm on both sites' test patients, with intervals, differences and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossprobe.evaluation.claimed import claimed_value
+from crossprobe.evaluation.statistics import StatisticsSettings, compare, interval_of
+
+SITES = ("source", "target")
+METRICS = ("dsc", "iou", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd_mm", "nsd_px")
+LOWER_IS_BETTER = ("hd95_mm", "hd95_px", "assd_mm", "assd_px", "ece", "brier")
+
+
+class ArmRoles(BaseModel):
+    """Which arm plays which part in the comparison."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    baseline: str = Field("source_only", description="Learns from the source alone; always a candidate.")
+    fused: str | None = Field("fused_entropy", description="The fusion under test.")
+    average: str | None = Field("fused_average", description="The plain average of the same branches.")
+    branches: tuple[str, ...] = Field(("mim", "mt_nxent"), description="Arms that the fusion joins.")
+    reference: str | None = Field("target_supervised", description="Learns from target labels.")
+
+    def claimed_as(self, arm: str) -> str:
+        """Name under which a paper's figure for the arm is filed."""
+        return "fused" if arm == self.fused else arm
+
+
+def arms_table(
+    metrics: pd.DataFrame,
+    roles: ArmRoles | None = None,
+    comparisons: pd.DataFrame | None = None,
+    settings: StatisticsSettings | None = None,
+    names: Sequence[str] = METRICS,
+) -> pd.DataFrame:
+    """Makes the table of arms as tidy data.
+
+    Args:
+        metrics: Long patient table. Arms keep the order in which they first appear.
+        roles: Which arm is the baseline and which the fused one.
+        comparisons: Declared and corrected tests (`statistics.comparisons`); a corrected p is shown where the
+            pair was declared, whichever way round, and nowhere else.
+        settings: How to draw intervals.
+        names: Metrics to show, in order.
+
+    Returns:
+        One row an arm, site and metric: `arm, site, metric, mean, low, high, n_patients, claimed`, and for
+        each of `baseline` and `fused`: `<role>_difference, <role>_low, <role>_high, <role>_p_holm` (NaN for
+        an arm against itself or a role that is not there).
+    """
+    roles = roles or ArmRoles()
+    there = set(zip(metrics["arm"], metrics["site"], metrics["metric"], strict=True))
+    sites = [*SITES, *(site for site in dict.fromkeys(metrics["site"]) if site not in SITES)]
+    rows = []
+    for arm in dict.fromkeys(metrics["arm"]):
+        for site in sites:
+            for metric in names:
+                if (arm, site, metric) not in there:
+                    continue
+                interval = interval_of(metrics, arm, site, metric, settings)
+                row: dict[str, object] = {"arm": arm, "site": site, "metric": metric}
+                row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
+                row |= {"n_patients": interval.n_patients}
+                row |= {"claimed": claimed_value(roles.claimed_as(arm), site, metric)}
+                for role, against in (("baseline", roles.baseline), ("fused", roles.fused)):
+                    known = against is not None and against != arm and (against, site, metric) in there
+                    found = compare(metrics, arm, str(against), site, metric, settings) if known else {}
+                    for part in ("difference", "low", "high"):
+                        row[f"{role}_{part}"] = found.get(part, float("nan"))
+                    row[f"{role}_p_holm"] = declared_p(comparisons, arm, against, site, metric)
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def declared_p(
+    comparisons: pd.DataFrame | None, arm: str, against: str | None, site: str, metric: str
+) -> float:
+    """Finds the corrected p of a pair among the declared tests.
+
+    Args:
+        comparisons: Declared and corrected tests.
+        arm: One arm.
+        against: The other.
+        site: Site.
+        metric: Metric.
+
+    Returns:
+        The p, NaN where the pair was not declared.
+    """
+    if comparisons is None or comparisons.empty:
+        return float("nan")
+    pair = {arm, against}
+    chosen = comparisons[(comparisons["site"] == site) & (comparisons["metric"] == metric)]
+    for row in chosen.itertuples():
+        if {row.arm, row.against} == pair:
+            return float(row.p_holm)
+    return float("nan")
