@@ -1,0 +1,32 @@
+"""Settings of the frames stage."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossprobe.data.ultrasound_area import AreaSettings
+
+
+class FrameSettings(BaseModel):
+    """How recordings become frames. `workers` changes no pixel and is left out of the fingerprint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = Field(224, ge=32, le=1024, description="Side of the stored square frames, px.")
+    smallest_side_px: int = Field(32, ge=1, description="Frames whose cropped area is smaller are rejected.")
+    blank_level: int = Field(
+        12, ge=0, le=255, description="A frame is blank if 99 % of its pixels are below it."
+    )
+    blank_deviation: float = Field(2.0, ge=0, description="... or if its grey levels deviate less than this.")
+    frozen_difference: float = Field(
+        0.05,
+        ge=0,
+        description="A frame is frozen if it differs less from the last one kept (mean grey levels).",
+    )
+    overlay: Literal["off", "detect", "inpaint"] = Field(
+        "detect", description="Burnt-in text, calipers and ticks inside the area: leave, count, or fill in."
+    )
+    area: AreaSettings = Field(AreaSettings(), description="How the ultrasound area is found.")
+    workers: int = Field(0, ge=0, description="Processes that decode; 0 means one a processor core.")

@@ -1,0 +1,186 @@
+"""Splits a site's patients into parts: seeded, stratified by class, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from crossprobe.data.fingerprint import fingerprint
+from crossprobe.data.manifest import manifest_hash
+from crossprobe.errors import InvalidMetadata, LeakageFound
+
+
+class SplitSettings(BaseModel):
+    """Parts of a site and their share of its patients."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fractions: dict[str, float] = Field(
+        {"train": 0.7, "val": 0.15, "test": 0.15}, description="Share of the patients by part; they sum to 1."
+    )
+    seed: int = Field(0, ge=0, description="Another seed, another split.")
+    stratify: bool = Field(True, description="Keep the shares of the classes alike in all parts.")
+    labelled_parts: tuple[str, ...] = Field(
+        (), description="Parts whose every patient must have a labelled frame (the target's test part)."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.fractions or min(self.fractions.values()) <= 0:
+            raise ValueError(f"fractions must name parts with shares above 0, got {self.fractions}")
+        if not math.isclose(sum(self.fractions.values()), 1, abs_tol=1e-6):
+            raise ValueError(f"fractions must sum to 1, got {sum(self.fractions.values()):g}")
+        unknown = sorted(set(self.labelled_parts) - set(self.fractions))
+        if unknown:
+            raise ValueError(f"labelled_parts names {unknown}, which fractions does not")
+        return self
+
+
+class Split(BaseModel):
+    """Patients by part. As JSON it is the file that every run logs.
+
+    Attributes:
+        site: Whose patients.
+        parts: Sorted pseudonyms by part.
+        seed: What it was drawn with.
+        manifest_hash: Of the manifest it was drawn from.
+        hash: Of all the above.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    site: str
+    parts: dict[str, list[str]]
+    seed: int
+    manifest_hash: str
+    hash: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        expected = fingerprint(self.site, self.parts, self.seed, self.manifest_hash)
+        if not self.hash:
+            object.__setattr__(self, "hash", expected)
+        elif self.hash != expected:
+            raise ValueError(
+                f"split of site {self.site!r}: its hash does not match its content; was it edited?"
+            )
+        seen: dict[str, str] = {}
+        for part, patients in self.parts.items():
+            for patient in patients:
+                if patient in seen:
+                    raise LeakageFound(
+                        f"split of site {self.site!r}: patient {patient} is in {seen[patient]!r} and {part!r}"
+                    )
+                seen[patient] = part
+        return self
+
+    def patients(self, part: str) -> list[str]:
+        """Gives the patients of a part.
+
+        Args:
+            part: One of `parts`.
+
+        Raises:
+            InvalidMetadata: No such part.
+        """
+        if part not in self.parts:
+            raise InvalidMetadata(
+                f"split of site {self.site!r} has no part {part!r}; it has {sorted(self.parts)}"
+            )
+        return list(self.parts[part])
+
+
+def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -> Split:
+    """Draws a split. The same patients, seed and settings give the same one in whatever order the rows come.
+
+    Patients are ordered by a hash of seed and id within their class, and every part takes its turns evenly
+    along that line, so each part gets its share of each class to within one patient. Parts that need labels
+    are filled first, from the labelled patients.
+
+    Args:
+        manifest: Of this site; columns patient, class, labelled.
+        settings: Parts and seed.
+        site: Its name.
+
+    Returns:
+        The split; each part holds at least one patient.
+
+    Raises:
+        InvalidMetadata: Too few patients, or too few with labels, for one a part.
+    """
+    table = manifest.groupby("patient", sort=True).agg(
+        kind=("class", lambda values: "+".join(sorted(set(values)))), labelled=("labelled", "any")
+    )
+    total = len(table)
+    if total < len(settings.fractions):
+        raise InvalidMetadata(
+            f"site {site!r} has {total} patient{'s' * (total != 1)}, but the parts "
+            f"{sorted(settings.fractions)} need at least one each, and a patient cannot be shared; "
+            "add patients or ask for fewer parts"
+        )
+    counts = _counts(settings.fractions, total)
+    order = _ordered(table, settings, site)
+    labelled = [patient for patient in order if table.loc[patient, "labelled"]]
+    needed = {part: counts[part] for part in settings.fractions if part in settings.labelled_parts}
+    if len(labelled) < len(needed):
+        raise InvalidMetadata(
+            f"site {site!r} has {len(labelled)} patients with labels, but the parts {sorted(needed)} "
+            "need at least one each"
+        )
+    if sum(needed.values()) > len(labelled):
+        shares = {part: settings.fractions[part] for part in needed}
+        scale = sum(shares.values())
+        needed = _counts({part: share / scale for part, share in shares.items()}, len(labelled))
+    parts = _deal(labelled, needed)
+    taken = {patient for patients in parts.values() for patient in patients}
+    rest = [patient for patient in order if patient not in taken]
+    others = {part: share for part, share in settings.fractions.items() if part not in needed}
+    if others:
+        scale = sum(others.values())
+        parts |= _deal(rest, _counts({part: share / scale for part, share in others.items()}, len(rest)))
+    sorted_parts = {part: sorted(parts[part]) for part in settings.fractions}
+    return Split(site=site, parts=sorted_parts, seed=settings.seed, manifest_hash=manifest_hash(manifest))
+
+
+def _ordered(table: pd.DataFrame, settings: SplitSettings, site: str) -> list[str]:
+    def key(patient: str) -> tuple[str, str]:
+        draw = hashlib.sha256(f"{settings.seed}\0{site}\0{patient}".encode()).hexdigest()
+        return (str(table.loc[patient, "kind"]) if settings.stratify else "", draw)
+
+    return sorted((str(patient) for patient in table.index), key=key)
+
+
+def _counts(fractions: dict[str, float], total: int) -> dict[str, int]:
+    """Shares out patients by largest remainder, at least one a part."""
+    exact = {part: share * total for part, share in fractions.items()}
+    counts = {part: max(1, math.floor(value + 1e-9)) for part, value in exact.items()}
+    while sum(counts.values()) < total:
+        part = max(exact, key=lambda name: (exact[name] - counts[name], name))
+        counts[part] += 1
+    while sum(counts.values()) > total:
+        part = max(
+            (name for name in counts if counts[name] > 1), key=lambda name: (counts[name] - exact[name], name)
+        )
+        counts[part] -= 1
+    return counts
+
+
+def _deal(patients: Sequence[str], counts: dict[str, int]) -> dict[str, list[str]]:
+    """Gives each part its number of patients, spread evenly along the line; what is over goes to nobody."""
+    total = len(patients)
+    wanted: dict[str | None, int] = dict(counts.items())
+    wanted[None] = total - sum(counts.values())
+    given: dict[str | None, list[str]] = {part: [] for part in wanted}
+    for place, patient in enumerate(patients, start=1):
+        behind = {
+            part: count * place / total - len(given[part])
+            for part, count in wanted.items()
+            if len(given[part]) < count
+        }
+        given[max(behind, key=lambda part: (behind[part], part or ""))].append(patient)
+    return {part: given[part] for part in counts}
