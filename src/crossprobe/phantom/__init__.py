@@ -1,1 +1,1 @@
-"""A two-probe physical wrist phantom: ultrasound with a known answer."""
+"""A two-probe wrist phantom: data with a known answer, and a device shift that comes from physics."""
