@@ -30,7 +30,7 @@ def box(top: int, size: int = 4, inside: float = 0.9, outside: float = 0.05) -> 
 
 
 def sweep(tops: dict[str, list[int]], inside: dict[str, float] | None = None) -> list[UnlabelledFrame]:
-    """Frames of one video in which each arm draws its box where told; perturbed answers agree for mim alone."""
+    """Frames of one video: each arm draws its box where told, mim alone keeps it when perturbed."""
     inside = inside or {}
     frames = []
     for index in range(len(next(iter(tops.values())))):

@@ -94,9 +94,8 @@ def declared_p(
     """
     if comparisons is None or comparisons.empty:
         return float("nan")
-    pair = {arm, against}
     chosen = comparisons[(comparisons["site"] == site) & (comparisons["metric"] == metric)]
-    for row in chosen.itertuples():
-        if {row.arm, row.against} == pair:
-            return float(row.p_holm)
-    return float("nan")
+    one_way = (chosen["arm"] == arm) & (chosen["against"] == against)
+    other_way = (chosen["arm"] == against) & (chosen["against"] == arm)
+    found = chosen["p_holm"][one_way | other_way]
+    return float(found.iloc[0]) if len(found) else float("nan")

@@ -195,7 +195,7 @@ def regret(table: pd.DataFrame, target_metrics: Mapping[str, float]) -> pd.DataF
     for criterion, more in CRITERIA.items():
         if table[criterion].notna().all():
             column = table[criterion].round(9)
-            choices[criterion] = table["arm"][column.idxmax() if more else column.idxmin()]
+            choices[criterion] = str(table["arm"].iloc[int(column.argmax() if more else column.argmin())])
     rows = []
     for by, arm in choices.items():
         score = float(target_metrics[arm])

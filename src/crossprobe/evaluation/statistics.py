@@ -155,7 +155,7 @@ def smallest_p(n_pairs: int) -> float:
     return float(min(1.0, 2.0 ** (1 - n_pairs))) if n_pairs > 0 else float("nan")
 
 
-def holm(p_values: Sequence[float]) -> np.ndarray:
+def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Corrects the p values of one family (Holm, Scand J Stat 1979); NaN stays NaN and does not count.
 
     Args:
@@ -289,7 +289,7 @@ def comparisons(
         ]
         if rows:
             part = pd.DataFrame(rows)
-            position = int(part.columns.get_indexer(["p"])[0]) + 1
+            position = list(part.columns).index("p") + 1
             part.insert(position, "p_holm", holm(part["p"].to_numpy()))
             part.insert(position + 1, "family_size", int(part["p"].notna().sum()))
             parts.append(part)
