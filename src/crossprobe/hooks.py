@@ -1,0 +1,162 @@
+"""What happens around every run: the experiment is recorded in MLflow, and the result is shown at the end.
+
+One parent run holds the whole job; each stage and arm is a nested run with its parameters (flat), its
+curves, metrics, figures and the hashes of the data it saw. What an output means to the record is said
+where the output is declared: `metadata: {track: …}` in the catalog.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from kedro.framework.hooks import hook_impl
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from pydantic import BaseModel
+
+log = logging.getLogger(__name__)
+
+PARAMETER_LENGTH = 500
+
+
+class ExperimentHooks(MlflowHook):
+    """kedro-mlflow's hook, with nested runs and typed parameters logged key by key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stages: dict[str, str] = {}
+        self._started: dict[str, float] = {}
+        self._logged: set[tuple[str, str]] = set()
+        self._parameters: dict[str, Any] = {}
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Prepares MLflow and remembers the parameters as the user wrote them."""
+        for folder in ("data/09_tracking",):
+            (Path(context.project_path) / folder).mkdir(parents=True, exist_ok=True)
+        super().after_context_created(context)
+        self._parameters = context.config_loader["parameters"]
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Opens the parent run and keeps the whole configuration with it."""
+        super().before_pipeline_run(run_params, pipeline, catalog)
+        self._stages.clear()
+        self._started.clear()
+        self._logged.clear()
+        if self._is_mlflow_enabled:
+            text = yaml.safe_dump(self._parameters, sort_keys=False, allow_unicode=True)
+            self._client.log_text(self.run_id, text, "parameters.yml")
+
+    @hook_impl
+    def before_node_run(self, node: Any, catalog: Any, inputs: dict[str, Any], is_async: bool) -> None:
+        """Opens the nested run of the node's stage and logs the node's parameters."""
+        self._started[node.name] = time.perf_counter()
+        if not self._is_mlflow_enabled:
+            return
+        run_id = self._stage_run(node)
+        for name, value in inputs.items():
+            if not name.startswith("params:"):
+                continue
+            for key, leaf in flatten(value, name.removeprefix("params:")).items():
+                if (run_id, key) not in self._logged:
+                    self._logged.add((run_id, key))
+                    self._client.log_param(run_id, key, str(leaf)[:PARAMETER_LENGTH])
+
+    @hook_impl
+    def after_node_run(self, node: Any, catalog: Any, inputs: Any, outputs: dict[str, Any]) -> None:
+        """Records what the node made, as the catalog says it should be recorded."""
+        seconds = time.perf_counter() - self._started.pop(node.name)
+        if not self._is_mlflow_enabled:
+            return
+        from crossprobe import tracking
+
+        run_id = self._stage_run(node)
+        self._client.log_metric(run_id, f"seconds/{node.short_name}", seconds)
+        for name, value in outputs.items():
+            kind = (getattr(catalog.get(name), "metadata", None) or {}).get("track")
+            if kind is not None:
+                tracking.record(self._client, self.run_id, run_id, kind, name, value)
+
+    @hook_impl
+    def on_node_error(self, error: Exception, node: Any) -> None:
+        """Closes the nested run of a node that failed."""
+        if self._is_mlflow_enabled and (stage := stage_of(node)) in self._stages:
+            self._client.set_terminated(self._stages.pop(stage), status="FAILED")
+
+    @hook_impl
+    def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Closes all runs and shows the table of arms and where the report lies."""
+        self._close("FINISHED")
+        super().after_pipeline_run(run_params, pipeline, catalog)
+        _show_results(pipeline, catalog)
+
+    @hook_impl
+    def on_pipeline_error(
+        self, error: Exception, run_params: dict[str, Any], pipeline: Any, catalog: Any
+    ) -> None:
+        """Closes all runs as failed."""
+        self._close("FAILED")
+        super().on_pipeline_error(error, run_params, pipeline, catalog)
+
+    @property
+    def _client(self) -> Any:
+        return self.mlflow_config.server._mlflow_client
+
+    def _stage_run(self, node: Any) -> str:
+        stage = stage_of(node)
+        if stage not in self._stages:
+            experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
+            # The client, not the fluent API: Kedro runs nodes in a thread of their own, and the fluent
+            # API's stack of active runs is one a thread.
+            run = self._client.create_run(experiment, run_name=stage, tags={"mlflow.parentRunId": self.run_id})
+            self._stages[stage] = run.info.run_id
+        return self._stages[stage]
+
+    def _close(self, status: str) -> None:
+        if self._is_mlflow_enabled:
+            for run_id in self._stages.values():
+                self._client.set_terminated(run_id, status=status)
+
+
+def stage_of(node: Any) -> str:
+    """Names the stage and arm a node belongs to: its namespace, or its own name outside of any."""
+    return node.namespace or node.short_name
+
+
+def flatten(value: Any, prefix: str) -> dict[str, Any]:
+    """Turns nested parameters into one entry a leaf.
+
+    Args:
+        value: A Pydantic model, a mapping, a sequence or a plain value.
+        prefix: Name of the value.
+
+    Returns:
+        Plain values by dotted name.
+    """
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, Mapping) and value:
+        leaves: dict[str, Any] = {}
+        for key, inner in value.items():
+            leaves |= flatten(inner, f"{prefix}.{key}")
+        return leaves
+    return {prefix: value}
+
+
+def _show_results(pipeline: Any, catalog: Any) -> None:
+    """Prints every result that the catalog marks with `metadata: {show: terminal}`."""
+    from rich.console import Console
+
+    for name in sorted(pipeline.all_outputs()):
+        dataset = catalog.get(name)
+        shown = (getattr(dataset, "metadata", None) or {}).get("show")
+        if shown is None:
+            continue
+        from crossprobe.reporting.terminal import render_terminal
+
+        Console().print(render_terminal(catalog.load(name), title=name, report=Path(shown)))

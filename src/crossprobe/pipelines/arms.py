@@ -1,0 +1,106 @@
+"""The tables of arms: what is pretrained, what is fine-tuned from it and what is fused.
+
+Pipelines are stamped from these tables, so adding an arm is adding a line of YAML to
+`conf/base/parameters/` (or to `conf/local/`, for arms of one's own).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from kedro.config import OmegaConfigLoader
+from kedro.utils import find_kedro_project
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossprobe.errors import InvalidMetadata
+
+
+class PretrainingArm(BaseModel):
+    """One way of pretraining an encoder on the unlabelled target."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["mim", "contrastive"] = Field(description="Masked image modelling, or contrastive")
+    frame_gap: int | None = Field(None, ge=0, description="Contrastive: frames of one video closer than this "
+                                  "are no negatives; 0 is SimCLR")  # fmt: skip
+    temperature: float | None = Field(None, gt=0, description="Contrastive: divides the similarities")
+    random_mask: bool = Field(False, description="Control: as many negatives are masked, but at random")
+    seed: int | None = Field(None, ge=0, description="Seed of this arm; the stage's own when empty")
+
+
+class FinetuningArm(BaseModel):
+    """One segmenter: where its encoder starts and whose labels it learns from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start: str = Field(description="`random`, `imagenet`, or the name of a pretraining arm")
+    site: Literal["source", "target"] = Field("source", description="Whose labels it learns from")
+    weight_decay: float | None = Field(None, ge=0, description="Overrides the stage's own")
+    seed: int | None = Field(None, ge=0, description="Seed of this arm; the stage's own when empty")
+    shuffled_labels: bool = Field(False, description="Control: masks are dealt to the wrong frames")
+
+
+class FusedArm(BaseModel):
+    """Two or more fine-tuned arms that answer together."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    branches: tuple[str, ...] = Field(min_length=2, description="Names of fine-tuning arms")
+
+
+class Arms(BaseModel):
+    """All arms of one study.
+
+    Attributes:
+        pretraining: Encoders pretrained on the target, by name.
+        finetuning: Segmenters, by name.
+        fusion: Fused arms, by name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pretraining: dict[str, PretrainingArm] = Field(default_factory=dict)
+    finetuning: dict[str, FinetuningArm]
+    fusion: dict[str, FusedArm] = Field(default_factory=dict)
+
+
+@cache
+def read_arms(study: str) -> Arms:
+    """Reads the table of arms of a study.
+
+    Args:
+        study: Key under `studies` in the parameters, such as `cross_domain`.
+
+    Returns:
+        The table.
+
+    Raises:
+        InvalidMetadata: If an arm starts from, or fuses, an arm that is not in the table.
+    """
+    arms = Arms.model_validate(_parameters()["studies"][study])
+    for name, arm in arms.finetuning.items():
+        known = ["random", "imagenet", *arms.pretraining]
+        if arm.start not in known:
+            raise InvalidMetadata(
+                f"studies.{study}.finetuning.{name}: start is '{arm.start}', expected one of {', '.join(known)}"
+            )
+    for name, fused in arms.fusion.items():
+        unknown = [branch for branch in fused.branches if branch not in arms.finetuning]
+        if unknown:
+            raise InvalidMetadata(
+                f"studies.{study}.fusion.{name}: no fine-tuning arm named {', '.join(unknown)}; "
+                f"there are {', '.join(arms.finetuning)}"
+            )
+    return arms
+
+
+def _parameters() -> dict[str, Any]:
+    # Pipelines are registered before Kedro has read the run's parameters. Which arms exist is the method,
+    # which environments never change, so the base configuration (and `local`) is the place to look.
+    from crossprobe.settings import CONFIG_LOADER_ARGS
+
+    project = find_kedro_project(Path.cwd()) or Path(__file__).resolve().parents[3]
+    loader = OmegaConfigLoader(conf_source=str(Path(project) / "conf"), **CONFIG_LOADER_ARGS)
+    return loader["parameters"]

@@ -1,0 +1,75 @@
+"""Raw data to a split frame store, stamped once a site."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from crossprobe.pipelines.data_processing import nodes
+
+SHARED_PARAMETERS = {"params:phantom", "params:salt", "params:folders", "params:runtime"}
+
+
+def create_pipeline() -> Pipeline:
+    """Builds the pipeline.
+
+    Returns:
+        Collect, ingest, frames, split and leak audit for both sites, and the check that the two share no
+        patient.
+    """
+    both = site_pipeline("source") + site_pipeline("target")
+    return both + Pipeline(
+        [
+            Node(
+                nodes.audit_sites,
+                inputs=["source.split", "target.split"],
+                outputs="site_audit",
+                name="audit_sites",
+            )
+        ]
+    )
+
+
+def site_pipeline(site: str) -> Pipeline:
+    """Stamps the template for one site.
+
+    Args:
+        site: `source` or `target`; becomes the namespace.
+
+    Returns:
+        The site's pipeline; it opens no file of the other site.
+    """
+    template = Pipeline(
+        [
+            Node(
+                nodes.collect_raw,
+                inputs=["params:raw", "params:phantom", "params:site", "params:runtime"],
+                outputs="raw",
+                name="collect",
+            ),
+            Node(
+                nodes.ingest,
+                inputs=["raw", "params:raw", "params:site", "params:salt"],
+                outputs=["recordings", "rejected_at_ingest"],
+                name="ingest",
+            ),
+            Node(
+                nodes.decode_frames,
+                inputs=["recordings", "params:frames", "params:site", "params:folders", "params:runtime"],
+                outputs=["frames", "labelled_frames", "manifest", "rejected_at_decode"],
+                name="decode",
+            ),
+            Node(
+                nodes.split_patients,
+                inputs=["manifest", "params:split", "params:site"],
+                outputs="split",
+                name="split",
+            ),
+            Node(
+                nodes.audit_split,
+                inputs=["frames", "split"],
+                outputs="leak_audit",
+                name="audit",
+            ),
+        ]
+    )
+    return Pipeline(template, namespace=site, parameters=SHARED_PARAMETERS, prefix_datasets_with_namespace=True)

@@ -1,0 +1,129 @@
+"""Nodes of the fine-tuning pipeline: unpack, call the library, return."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from crossprobe.pipelines.arms import FinetuningArm
+from crossprobe.pipelines.finetuning.settings import FinetuningSettings
+from crossprobe.pipelines.folders import Folders
+from crossprobe.pipelines.model import ModelSettings
+from crossprobe.training.settings import RuntimeSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from crossprobe.data.frame_store import FrameStore
+    from crossprobe.models.checkpoint import Checkpoint
+    from crossprobe.models.transunet import TransUNet
+
+log = logging.getLogger(__name__)
+
+# The part of a split that chooses weights: the source validates on labels of its own; the target-supervised
+# reference uses the labels of the patients that label-free choice uses without.
+VALIDATION_PART = {"source": "val", "target": "selection"}
+
+
+def finetune_from_encoder(
+    frames: FrameStore,
+    split: dict,
+    encoder: Checkpoint,
+    arm: FinetuningArm,
+    stage: FinetuningSettings,
+    model: ModelSettings,
+    folders: Folders,
+    runtime: RuntimeSettings,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Fine-tunes a segmenter whose encoder was pretrained on the target."""
+    from crossprobe.models.checkpoint import load_weights
+
+    module = _new_segmenter(model, _training_settings(stage, arm).seed)
+    report = load_weights(module.encoder, encoder.weights, stage.minimum_coverage, prefix="encoder.")
+    log.info("encoder from %s: %s", arm.start, report.summary())
+    start = {"pretrained": encoder.provenance.get("identity"), "coverage": report.coverage}
+    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime)
+
+
+def finetune_from_start(
+    frames: FrameStore,
+    split: dict,
+    arm: FinetuningArm,
+    stage: FinetuningSettings,
+    model: ModelSettings,
+    folders: Folders,
+    runtime: RuntimeSettings,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Fine-tunes a segmenter that starts at random, or from ImageNet weights where the arm says so."""
+    module = _new_segmenter(model, _training_settings(stage, arm).seed)
+    start: dict[str, object] = {"pretrained": arm.start, "coverage": 0.0}
+    if arm.start == "imagenet":
+        from crossprobe.models.pretrained import load_imagenet
+
+        report = load_imagenet(module.encoder, model.imagenet_weights or "timm")
+        start["coverage"] = report.coverage
+        log.info("encoder from ImageNet: %s", report.summary())
+    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime)
+
+
+def _new_segmenter(model: ModelSettings, seed: int) -> TransUNet:
+    from crossprobe.models.transunet import TransUNet
+    from crossprobe.training.seeding import seeded
+
+    with seeded(seed):
+        return TransUNet(model.config())
+
+
+def _training_settings(stage: FinetuningSettings, arm: FinetuningArm) -> TrainingSettings:
+    training = stage.training if arm.seed is None else stage.training.model_copy(update={"seed": arm.seed})
+    if arm.weight_decay is None:
+        return training
+    optimiser = training.optimiser.model_copy(update={"weight_decay": arm.weight_decay})
+    return training.model_copy(update={"optimiser": optimiser})
+
+
+def _finetune(
+    module: TransUNet,
+    start: dict[str, object],
+    frames: FrameStore,
+    split: dict,
+    arm: FinetuningArm,
+    stage: FinetuningSettings,
+    model: ModelSettings,
+    folders: Folders,
+    runtime: RuntimeSettings,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    from crossprobe.models.checkpoint import Checkpoint
+    from crossprobe.models.input_scaling import InputScaling
+    from crossprobe.tasks.segmentation import SegmentationTask
+    from crossprobe.training.frame_source import FrameSource
+    from crossprobe.training.runtime import resolve
+    from crossprobe.training.session import TrainingSession
+
+    training = _training_settings(stage, arm)
+    rows = frames.rows(split["parts"]["train"], labelled=True)
+    validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
+    session = TrainingSession(
+        f"finetune from {arm.start} on {arm.site} labels",
+        frames, rows, validation, training, resolve(runtime), (arm, stage, model, start), folders.progress,
+    )  # fmt: skip
+    mean, std = frames.statistics(rows) if stage.standardise else (0.0, 1.0)
+    scaling = InputScaling(mean=mean, std=std)
+    task = SegmentationTask(
+        module,
+        FrameSource(frames, rows, session.runtime.device, labels=True),
+        FrameSource(frames, validation, session.runtime.device, labels=True),
+        training,
+        stage.augment,
+        stage.loss,
+        scaling,
+        session.runtime,
+        arm.shuffled_labels,
+    )
+    result = session.run(task)
+    config = {
+        "form": "segmenter",
+        "model": model.config().model_dump(mode="json"),
+        "scaling": scaling.model_dump(mode="json"),
+    }
+    return Checkpoint(result.weights, config, session.provenance(result) | {"start": start}), result.history

@@ -1,0 +1,66 @@
+"""Supervised fine-tuning on the labels of one site, stamped once an arm."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from crossprobe.pipelines.arms import FinetuningArm, read_arms
+from crossprobe.pipelines.finetuning import nodes
+
+
+def create_pipeline(study: str = "cross_domain") -> Pipeline:
+    """Builds the pipeline.
+
+    Args:
+        study: Table of arms to stamp from.
+
+    Returns:
+        Training and calibration of every arm of the table.
+    """
+    arms = read_arms(study).finetuning
+    return sum((finetuning_arm(study, name, arm) for name, arm in arms.items()), Pipeline([]))
+
+
+def finetuning_arm(study: str, name: str, arm: FinetuningArm) -> Pipeline:
+    """Stamps the template for one arm.
+
+    Args:
+        study: Table the arm stands in.
+        name: Name of the arm; the namespace is `finetune.<name>`.
+        arm: Where its encoder starts and whose labels it learns from.
+
+    Returns:
+        The arm's pipeline. It opens frames of one site only; from the other it may get weights.
+    """
+    frames, split = f"{arm.site}.labelled_frames", f"{arm.site}.split"
+    pretrained = arm.start not in ("random", "imagenet")
+    encoder = [f"pretrain.{arm.start}.encoder"] if pretrained else []
+    template = Pipeline(
+        [
+            Node(
+                nodes.finetune_from_encoder if pretrained else nodes.finetune_from_start,
+                inputs=[frames, split, *encoder, "params:arm", "params:stage", "params:model",
+                        "params:folders", "params:runtime"],
+                outputs=["checkpoint", "history"],
+                name="train",
+            ),
+            Node(
+                nodes.calibrate,
+                inputs=["checkpoint", frames, split, "params:arm", "params:runtime"],
+                outputs="calibration",
+                name="calibrate",
+            ),
+        ]
+    )  # fmt: skip
+    return Pipeline(
+        template,
+        namespace=f"finetune.{name}",
+        inputs={frames, split, *encoder},
+        parameters={
+            "params:arm": f"params:studies.{study}.finetuning.{name}",
+            "params:stage": "params:finetuning",
+            "params:model": "params:model",
+            "params:folders": "params:folders",
+            "params:runtime": "params:runtime",
+        },
+    )

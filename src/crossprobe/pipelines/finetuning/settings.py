@@ -1,0 +1,21 @@
+"""How every arm is fine-tuned."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossprobe.training.dice_bce import DiceBceSettings
+from crossprobe.training.segmentation_augment import SegmentationAugmentSettings
+from crossprobe.training.settings import TrainingSettings
+
+
+class FinetuningSettings(BaseModel):
+    """The same budget, loss and augmentation for every arm: only the encoder's start and the labels differ."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    training: TrainingSettings
+    augment: SegmentationAugmentSettings = Field(default_factory=SegmentationAugmentSettings)
+    loss: DiceBceSettings = Field(default_factory=DiceBceSettings)
+    standardise: bool = Field(True, description="Scale pixels by mean and deviation of the training frames")
+    minimum_coverage: float = Field(1.0, gt=0, le=1, description="Least share of the encoder a start must fill")

@@ -1,0 +1,5 @@
+"""Pipeline pretraining."""
+
+from crossprobe.pipelines.pretraining.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,153 @@
+"""Nodes of the pretraining pipeline: unpack, call the library, return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from crossprobe.pipelines.arms import PretrainingArm
+from crossprobe.pipelines.folders import Folders
+from crossprobe.pipelines.model import ModelSettings
+from crossprobe.pipelines.pretraining.settings import ContrastivePretraining, MimPretraining
+from crossprobe.training.settings import RuntimeSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from crossprobe.data.frame_store import FrameStore
+    from crossprobe.models.checkpoint import Checkpoint
+    from crossprobe.models.input_scaling import InputScaling
+    from crossprobe.ssl.nt_xent import NtXentSettings
+    from crossprobe.training.session import TrainingSession
+
+
+def pretrain_mim(
+    frames: FrameStore,
+    split: dict,
+    arm: PretrainingArm,
+    stage: MimPretraining,
+    model: ModelSettings,
+    folders: Folders,
+    runtime: RuntimeSettings,
+) -> tuple[Checkpoint, pd.DataFrame, Figure]:
+    """Pretrains an encoder by masked image modelling on the unlabelled target."""
+    import torch
+
+    from crossprobe.models.masked_image_model import MaskedImageModel
+    from crossprobe.reporting.figures import reconstruction_panels
+    from crossprobe.tasks.masked_image import MaskedImageTask
+    from crossprobe.training.frame_source import FrameSource
+    from crossprobe.training.seeding import seeded
+
+    training = _seeded_settings(stage.training, arm)
+    session, scaling = _session(
+        "pretrain mim", frames, split, training, stage.standardise, folders, runtime, (arm, stage, model)
+    )
+    device = session.runtime.device
+    with seeded(training.seed):
+        module = MaskedImageModel(model.config())
+    task = MaskedImageTask(
+        module,
+        FrameSource(frames, session.training_rows, device, labels=False),
+        FrameSource(frames, session.validation_rows, device, labels=False),
+        training,
+        stage.masking,
+        scaling,
+        session.runtime,
+    )
+    result = session.run(task)
+    task.module.load_state_dict(result.weights)
+    shown = np.linspace(0, len(session.validation_rows) - 1, min(stage.panels, len(session.validation_rows)))
+    images, seen, rebuilt = task.panels(torch.from_numpy(shown.astype(np.int64)))
+    figure = reconstruction_panels(images.cpu().numpy(), seen.cpu().numpy(), rebuilt.cpu().numpy())
+    return _checkpoint("mim", result, session, model, scaling), result.history, figure
+
+
+def pretrain_contrastive(
+    frames: FrameStore,
+    split: dict,
+    arm: PretrainingArm,
+    stage: ContrastivePretraining,
+    model: ModelSettings,
+    folders: Folders,
+    runtime: RuntimeSettings,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Pretrains an encoder by contrastive learning on the unlabelled target."""
+    from crossprobe.models.projection import ContrastiveModel
+    from crossprobe.tasks.contrastive import ContrastiveTask
+    from crossprobe.training.frame_source import FrameSource
+    from crossprobe.training.seeding import seeded
+
+    training = _seeded_settings(stage.training, arm)
+    loss = _contrastive_loss(stage, arm)
+    title = f"pretrain contrastive gap {loss.frame_gap}"
+    session, scaling = _session(
+        title, frames, split, training, stage.standardise, folders, runtime, (arm, stage, model)
+    )
+    device = session.runtime.device
+    with seeded(training.seed):
+        module = ContrastiveModel(model.config(), stage.projection)
+    task = ContrastiveTask(
+        module,
+        FrameSource(frames, session.training_rows, device, labels=False),
+        FrameSource(frames, session.validation_rows, device, labels=False),
+        training,
+        stage.augment,
+        stage.sampler,
+        loss,
+        scaling,
+        session.runtime,
+    )
+    result = session.run(task)
+    return _checkpoint("contrastive", result, session, model, scaling), result.history
+
+
+def _seeded_settings(training: TrainingSettings, arm: PretrainingArm) -> TrainingSettings:
+    return training if arm.seed is None else training.model_copy(update={"seed": arm.seed})
+
+
+def _contrastive_loss(stage: ContrastivePretraining, arm: PretrainingArm) -> NtXentSettings:
+    given = {"temperature": arm.temperature, "frame_gap": arm.frame_gap}
+    changes = {key: value for key, value in given.items() if value is not None}
+    if arm.random_mask:
+        changes["control"] = "random_mask"
+    return stage.loss.model_copy(update=changes)
+
+
+def _session(
+    title: str,
+    frames: FrameStore,
+    split: dict,
+    training: TrainingSettings,
+    standardise: bool,
+    folders: Folders,
+    runtime: RuntimeSettings,
+    parameters: tuple,
+) -> tuple[TrainingSession, InputScaling]:
+    from crossprobe.models.input_scaling import InputScaling
+    from crossprobe.training.runtime import resolve
+    from crossprobe.training.session import TrainingSession
+
+    rows, selection = frames.rows(split["parts"]["train"]), frames.rows(split["parts"]["selection"])
+    mean, std = frames.statistics(rows) if standardise else (0.0, 1.0)
+    session = TrainingSession(
+        title, frames, rows, selection, training, resolve(runtime), parameters, folders.progress
+    )
+    return session, InputScaling(mean=mean, std=std)
+
+
+def _checkpoint(
+    form: str, result: object, session: TrainingSession, model: ModelSettings, scaling: InputScaling
+) -> Checkpoint:
+    from crossprobe.models.checkpoint import Checkpoint
+    from crossprobe.training.loop import TrainingResult
+
+    assert isinstance(result, TrainingResult)
+    config = {
+        "form": form,
+        "model": model.config().model_dump(mode="json"),
+        "scaling": scaling.model_dump(mode="json"),
+    }
+    return Checkpoint(result.weights, config, session.provenance(result))

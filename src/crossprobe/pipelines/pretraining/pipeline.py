@@ -1,0 +1,53 @@
+"""Self-supervised pretraining on the unlabelled target, stamped once an arm."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from crossprobe.pipelines.arms import PretrainingArm, read_arms
+from crossprobe.pipelines.pretraining import nodes
+
+
+def create_pipeline(study: str = "cross_domain") -> Pipeline:
+    """Builds the pipeline.
+
+    Args:
+        study: Table of arms to stamp from.
+
+    Returns:
+        One node an arm of the table.
+    """
+    arms = read_arms(study).pretraining
+    return sum((pretraining_arm(study, name, arm) for name, arm in arms.items()), Pipeline([]))
+
+
+def pretraining_arm(study: str, name: str, arm: PretrainingArm) -> Pipeline:
+    """Stamps the template for one arm.
+
+    Args:
+        study: Table the arm stands in.
+        name: Name of the arm; the namespace is `pretrain.<name>`.
+        arm: The method.
+
+    Returns:
+        The arm's pipeline. It reads frames of the target from an entry that carries no labels.
+    """
+    train, outputs = {
+        "mim": (nodes.pretrain_mim, ["encoder", "history", "reconstructions"]),
+        "contrastive": (nodes.pretrain_contrastive, ["encoder", "history"]),
+    }[arm.method]
+    inputs = ["target.frames", "target.split", "params:arm", "params:stage", "params:model",
+              "params:folders", "params:runtime"]  # fmt: skip
+    template = Pipeline([Node(train, inputs=inputs, outputs=outputs, name="train")])
+    return Pipeline(
+        template,
+        namespace=f"pretrain.{name}",
+        inputs={"target.frames", "target.split"},
+        parameters={
+            "params:arm": f"params:studies.{study}.pretraining.{name}",
+            "params:stage": f"params:pretraining.{arm.method}",
+            "params:model": "params:model",
+            "params:folders": "params:folders",
+            "params:runtime": "params:runtime",
+        },
+    )

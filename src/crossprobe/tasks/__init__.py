@@ -1,0 +1,1 @@
+"""What the training loop can be asked to train: one module a method."""

@@ -1,0 +1,103 @@
+"""Writes a node's outputs into an MLflow run, by the kind that the catalog gives them."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.entities import Metric, RunTag
+from mlflow.tracking import MlflowClient
+
+BATCH = 1000
+HASH_KEYS = ("hash", "fingerprint", "manifest_hash")
+
+
+def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, value: Any) -> None:
+    """Records one output.
+
+    Args:
+        client: MLflow client.
+        parent: Run of the whole job.
+        run: Nested run of the stage.
+        kind: `history` (long table of step, part, metric, value), `scores` (long table with metric and
+            value, logged as means), `headline` (patient-level metrics, also logged on the parent), `table`,
+            `figure`, `page`, or `hashes` (anything that carries hashes of data).
+        name: Data set name; becomes the artifact's name.
+        value: The output.
+
+    Raises:
+        ValueError: If the kind is not one of these.
+    """
+    writers = {
+        "history": _history,
+        "scores": _scores,
+        "headline": _headline,
+        "table": _table,
+        "figure": _figure,
+        "page": _page,
+        "hashes": _hashes,
+    }
+    if kind not in writers:
+        raise ValueError(f"catalog entry {name}: metadata.track is '{kind}', expected one of {sorted(writers)}")
+    writers[kind](client, parent, run, name, value)
+
+
+def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
+    now = int(pd.Timestamp.now().timestamp() * 1000)
+    metrics = [
+        Metric(f"{row.part}/{row.metric}", float(row.value), now, int(row.step))
+        for row in value.itertuples()
+        if math.isfinite(row.value)
+    ]
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[start : start + BATCH])
+
+
+def _scores(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
+    means = value.groupby(["arm", "site", "metric"])["value"].mean().dropna()
+    for (arm, site, metric), mean in means.items():  # type: ignore[misc]
+        client.log_metric(run, f"{site}/{arm}/{metric}", float(mean))
+    _table(client, parent, run, name, value)
+
+
+def _headline(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
+    means = value.groupby(["site", "arm", "metric"])["value"].mean().dropna()
+    for (site, arm, metric), mean in means.items():  # type: ignore[misc]
+        client.log_metric(parent, f"{site}/{arm}/{metric}", float(mean))
+    _table(client, parent, run, name, value)
+
+
+def _table(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
+    client.log_text(run, value.to_csv(index=False), f"tables/{name}.csv")
+
+
+def _figure(client: MlflowClient, parent: str, run: str, name: str, value: Any) -> None:
+    if value is None:
+        return
+    figures = value if isinstance(value, dict) else {f"{name}.png": value}
+    for file, figure in figures.items():
+        client.log_figure(run, figure, f"figures/{file}")
+
+
+def _page(client: MlflowClient, parent: str, run: str, name: str, value: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / f"{name.rsplit('.', 1)[-1]}.html"
+        page.write_text(value, encoding="utf-8")
+        client.log_artifact(parent, str(page))
+
+
+def _hashes(client: MlflowClient, parent: str, run: str, name: str, value: Any) -> None:
+    found = {key: _read(value, key) for key in HASH_KEYS}
+    tags = [RunTag(f"{name}.{key}", str(content)) for key, content in found.items() if content is not None]
+    for target in {run, parent}:
+        client.log_batch(target, tags=tags)
+    if isinstance(value, dict):
+        client.log_text(run, json.dumps(value, indent=2, default=str), f"{name}.json")
+
+
+def _read(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else getattr(value, key, None)

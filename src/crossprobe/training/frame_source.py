@@ -1,0 +1,79 @@
+"""Frames as tensors where the model is: whole in device memory when they fit, else gathered a batch at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossprobe.data.frame_store import FrameStore
+
+MEMORY_SHARE = 0.3
+
+
+class FrameSource:
+    """Some rows of a frame store, served as batches without worker processes.
+
+    On a CUDA device with room to spare the frames are copied there once, as bytes; on a CPU they stay in
+    the memory-mapped store, which the operating system caches.
+
+    Args:
+        store: The frames.
+        rows: int64 [N], rows of the store that make up this source, in the order positions refer to.
+        device: Where batches are wanted.
+        labels: Whether masks are served too.
+    """
+
+    def __init__(self, store: FrameStore, rows: np.ndarray, device: torch.device, labels: bool) -> None:
+        self.store, self.rows, self.device, self.labels = store, np.asarray(rows, np.int64), device, labels
+        self._images: Tensor | None = None
+        self._masks: Tensor | None = None
+        if device.type == "cuda" and self._bytes() < MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
+            self._images = torch.from_numpy(store.images(self.rows)).to(device)
+            self._masks = torch.from_numpy(store.masks(self.rows)).to(device) if labels else None
+
+    def __len__(self) -> int:
+        """Counts the frames."""
+        return len(self.rows)
+
+    def images(self, positions: Tensor) -> Tensor:
+        """Gives images.
+
+        Args:
+            positions: int64 [B], positions in `rows`.
+
+        Returns:
+            float32 [B, 1, S, S] in [0, 1], on the device.
+        """
+        if self._images is not None:
+            batch = self._images[positions.to(self.device)]
+        else:
+            batch = self._gathered(self.store.images(self.rows[positions.cpu().numpy()]))
+        return batch.unsqueeze(1).float().div_(255)
+
+    def masks(self, positions: Tensor) -> Tensor:
+        """Gives masks.
+
+        Args:
+            positions: int64 [B], positions in `rows`.
+
+        Returns:
+            float32 [B, 1, S, S] of 0 and 1, on the device.
+
+        Raises:
+            LabelsNotAllowed: If the store was opened without labels.
+        """
+        if self._masks is not None:
+            batch = self._masks[positions.to(self.device)]
+        else:
+            batch = self._gathered(self.store.masks(self.rows[positions.cpu().numpy()]))
+        return batch.unsqueeze(1).float()
+
+    def _gathered(self, array: np.ndarray) -> Tensor:
+        batch = torch.from_numpy(array)
+        if self.device.type == "cuda":
+            return batch.pin_memory().to(self.device, non_blocking=True)
+        return batch
+
+    def _bytes(self) -> int:
+        return len(self.rows) * self.store.size**2 * (2 if self.labels else 1)

@@ -1,0 +1,128 @@
+"""A training run on disk: everything needed to go on after a kill, in one safetensors file.
+
+Written to a temporary name, flushed and renamed, so that a reader finds the last good state or the one
+before it, never half of one. Nothing is pickled: tensors lie flat, the rest is JSON in the header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from crossprobe.errors import CrossprobeError
+
+
+@dataclass
+class Progress:
+    """Where a run stands, beside its weights.
+
+    Attributes:
+        step: Optimiser steps done.
+        best_step: Step of the best validation figure so far, -1 before the first.
+        best_figure: That figure.
+        history: Rows of step, part, metric and value.
+    """
+
+    step: int = 0
+    best_step: int = -1
+    best_figure: float = float("inf")
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_progress(
+    path: Path,
+    identity: str,
+    progress: Progress,
+    weights: dict[str, dict[str, Tensor]],
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Writes a run's state.
+
+    Args:
+        path: File to replace.
+        identity: Fingerprint of the run; only the same run may resume from it.
+        progress: Step, best figure and history.
+        weights: State dicts by role (`module`, `best`, `average`).
+        optimiser: Its state is stored tensor by tensor.
+
+    Raises:
+        OSError: If the disk is full; the file that was there before stays as it was.
+    """
+    tensors = {f"{role}/{name}": value for role, state in weights.items() for name, value in state.items()}
+    scalars: dict[str, Any] = {}
+    for index, state in optimiser.state_dict()["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser/{index}/{name}"] = value
+            else:
+                scalars[f"{index}/{name}"] = value
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    header = {"identity": identity, "progress": json.dumps(vars(progress)), "scalars": json.dumps(scalars)}
+    # safetensors refuses tensors that share memory, which tied or aliased state dicts may.
+    flat = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    try:
+        save_file(flat, temporary, metadata=header)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load_progress(
+    path: Path, identity: str, module: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
+    """Restores a run's state into a module, its optimiser and torch's random state.
+
+    Args:
+        path: File written by `save_progress`.
+        identity: Fingerprint of the run that wants to go on.
+        module: Receives the current weights.
+        optimiser: Receives its state.
+
+    Returns:
+        The progress, and the state dicts of the other roles (`best`, `average`).
+
+    Raises:
+        CrossprobeError: If the file belongs to a run with other data, parameters or code.
+    """
+    with safe_open(path, framework="pt") as handle:
+        header = handle.metadata()
+        if header["identity"] != identity:
+            raise CrossprobeError(
+                f"{path} belongs to another run (fingerprint {header['identity'][:12]}, this run is "
+                f"{identity[:12]}): data, parameters or code differ; remove the file to start afresh"
+            )
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}
+    roles: dict[str, dict[str, Tensor]] = {}
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        role, key = name.split("/", 1)
+        if role == "optimiser":
+            index, entry = key.split("/", 1)
+            state.setdefault(int(index), {})[entry] = value
+        else:
+            roles.setdefault(role, {})[key] = value
+    for name, scalar in json.loads(header["scalars"]).items():
+        index, entry = name.split("/", 1)
+        state.setdefault(int(index), {})[entry] = scalar
+    module.load_state_dict(roles.pop("module"))
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+    random_state = roles.pop("random")
+    torch.set_rng_state(random_state["cpu"])
+    if "cuda" in random_state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random_state["cuda"])
+    return Progress(**json.loads(header["progress"])), roles

@@ -1,0 +1,78 @@
+"""What a training run is told: its budget, its optimiser and the machine it runs on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class OptimiserSettings(BaseModel):
+    """An optimiser and its constants, named as torch names them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Literal["sgd", "adam", "adamw"] = Field("adamw", description="Update rule")
+    learning_rate: float = Field(gt=0, description="Peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty (sgd, adam) or decoupled decay (adamw)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd; unused by the others")
+
+
+class TrainingSettings(BaseModel):
+    """The budget and the course of one training run.
+
+    The budget is counted in optimiser steps, so that arms can be matched whatever the size of their data;
+    a paper's schedule in epochs is accepted and converted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int | None = Field(None, gt=0, description="Optimiser steps; give this or epochs")
+    epochs: float | None = Field(None, gt=0, description="Passes over the training set; give this or steps")
+    batch_size: int = Field(gt=0, description="Samples an optimiser step sees, over all micro-batches")
+    accumulate: int = Field(1, gt=0, description="Micro-batches a step is split into")
+    optimiser: OptimiserSettings
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up")
+    warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up")
+    gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the gradient")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="Average the weights with this decay")
+    validate_every: int = Field(100, gt=0, description="Steps between validations")
+    save_every: int = Field(200, gt=0, description="Steps between checkpoints to resume from")
+    keep: Literal["best", "last"] = Field("best", description="Weights kept: best validation or last step")
+    seed: int = Field(0, ge=0, description="Seed of initial weights, order and augmentation")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainingSettings:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of `steps` and `epochs`")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
+            )
+        return self
+
+    def total_steps(self, samples: int) -> int:
+        """Counts the optimiser steps of the whole run.
+
+        Args:
+            samples: Size of the training set.
+
+        Returns:
+            `steps`, or `epochs` converted, never below 1.
+        """
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return max(1, round(self.epochs * samples / self.batch_size))
+
+
+class RuntimeSettings(BaseModel):
+    """Where and how precisely to compute; `auto` picks what is fast and safe on the machine at hand."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda where there is one, else cpu")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the chip has it")
+    channels_last: bool = Field(True, description="Memory layout of convolutions")
+    threads: int | None = Field(None, gt=0, description="Threads of torch; its own choice when empty")
+    workers: int | None = Field(None, gt=0, description="Processes for decoding and the phantom; all cores")
