@@ -1,9 +1,9 @@
 """Lets timm import torchvision on machines whose torchvision was compiled for another build of torch.
 
-The registry's torchvision is built against CUDA. Beside a CPU build of torch its compiled operators do not load,
-and importing it fails at once with "operator torchvision::nms does not exist", although timm needs none of them.
-Declaring the schemas that torchvision registers shape functions for is enough; where the real operators are
-there, nothing is done. Import this module before the first import of timm.
+The registry's torchvision is built against CUDA. Beside a CPU build of torch its compiled operators do not
+load, and importing it fails at once with "operator torchvision::nms does not exist", although timm needs none
+of them. Declaring the schemas that torchvision registers shape functions for is enough; where the real operators
+are there, nothing is done. Import this module before the first import of timm.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class Encoder(nn.Module):
         self.transformer = Transformer(config)
         initialise_convolutions([self.resnet])
         nn.init.xavier_uniform_(self.embedding.weight.flatten(1))
-        nn.init.zeros_(self.embedding.bias)
+        if self.embedding.bias is not None:
+            nn.init.zeros_(self.embedding.bias)
         nn.init.trunc_normal_(self.position_embeddings, std=0.02)
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -25,7 +25,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
     Args:
         path: ``.safetensors``, a ``.pth``, ``.pt`` or ``.bin`` of PyTorch (tensors only: pickled code is
-            refused), or ``.npz``. A dict of dicts is searched under the usual names (``state_dict``, ``model`` …).
+            refused), or ``.npz``. A dict of dicts is searched under the usual names (``state_dict`` …).
 
     Returns:
         Tensors on the CPU by name, without the ``module.`` of data-parallel training.
@@ -49,7 +49,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             raise CrossprobeError(f"weights file {path} is of an unknown kind; expected {known}")
     except pickle.UnpicklingError as error:
         raise CrossprobeError(
-            f"{path} holds more than tensors and was not opened: save its state_dict() alone, best as safetensors"
+            f"{path} holds more than tensors and was not opened: save its state_dict() alone"
         ) from error
     except (SafetensorError, OSError, ValueError, RuntimeError, EOFError) as error:
         if isinstance(error, CrossprobeError):

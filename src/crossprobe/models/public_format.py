@@ -1,14 +1,14 @@
 """Checkpoints of the public wrist-study code: their names to ours and back, bit for bit.
 
-That code keeps three forms: a segmentation TransUNet and a SimMIM one share 409 names, and a contrastive model
-drops their leading ``transformer.`` and adds a projection head. Trained on several devices, every name gains
-``module.``; loading such a file into a plain model matches nothing, which the public code passes over silently.
+That code keeps three forms: a segmentation TransUNet and a SimMIM one share 409 names, and a contrastive
+model drops their leading ``transformer.`` and adds a projection head. Trained on several devices, every name
+gains ``module.``; loading such a file into a plain model matches nothing, and the public code says nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -17,12 +17,11 @@ from crossprobe.errors import CoverageError
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.models.projection import ContrastiveModel
 from crossprobe.models.transunet import TransUNet
+from crossprobe.models.weight_names import Rule, rename
 
 DATA_PARALLEL = "module."
 _CONTRASTIVE_MARK = "projection_head."
 _FUSED = ".query_key_value."
-
-Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 
 
 def _unit(match: re.Match[str]) -> str:
@@ -72,8 +71,7 @@ def public_names(name: str, contrastive: bool = False) -> tuple[str, ...]:
         parts = (name.replace(_FUSED, f".{part}.") for part in ("query", "key", "value"))
         return tuple(public_names(part, contrastive)[0] for part in parts)
     # The encoder's own rules leave names that begin with "transformer.encoder", which no later rule matches.
-    for pattern, replacement in _RULES:
-        name = re.sub(pattern, replacement, name)
+    name = rename(name, _RULES)
     return (name.removeprefix("transformer.") if contrastive else name,)
 
 
