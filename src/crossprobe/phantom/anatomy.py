@@ -63,9 +63,10 @@ class Interface:
 class Anatomy:
     """Everything one sweep can see, on a grid of the skin plane; `x` [X] and `y` [Y] in mm.
 
-    `skin`, `fascia`, `tendon_bottom` and `bone` are depths in mm below the probe face, float32 [Y, X]
-    (`bone` is NaN where none faces the probe, `roof` is bone with its gaps bridged); `bone_id` is int8 [Y, X]. `standoff` is the gel's thickness in
-    mm. `haematoma` is 0 to 1 [Y, X], `artery` an (x, depth, radius) triple or None.
+    `skin`, `fascia`, `tendon_bottom` and `bone` are depths in mm below the probe face, float32 [Y, X]; `bone`
+    is NaN where none faces the probe, and `roof` is bone with its gaps bridged. `bone_id` is int8 [Y, X].
+    `standoff` is the gel's thickness in mm. `haematoma` is 0 to 1 [Y, X], `artery` an (x, depth, radius)
+    triple or None.
     """
 
     x: np.ndarray
@@ -187,7 +188,7 @@ def interface(depth: np.ndarray, strength_db: np.ndarray | float) -> Interface:
     """
     slope_y, slope_x = np.gradient(depth, GRID_Y_MM, GRID_X_MM)
     strength = np.broadcast_to(np.asarray(strength_db, np.float32), depth.shape)
-    # Next to a missing neighbour the slope is unknown: call it flat, so that a bone's last column still shows.
+    # Next to a missing neighbour the slope is unknown: call it flat, or a bone's last column would vanish.
     return Interface(depth, strength, np.nan_to_num(slope_x), np.nan_to_num(slope_y))
 
 
@@ -232,7 +233,7 @@ def _bridged(bone: np.ndarray) -> np.ndarray:
 
 
 def _waves(x: np.ndarray, y: np.ndarray, length_mm: float, random: np.random.Generator) -> np.ndarray:
-    """Smooth random field of unit variance [Y, X] whose bumps are `length_mm` long and rather wider across."""
+    """Smooth random field of unit variance [Y, X] whose bumps are about `length_mm` long."""
     noise = random.normal(size=(len(y) // 4 + 8, len(x) // 4 + 8))
     smooth = gaussian_filter(
         noise, (length_mm / (4 * GRID_Y_MM) / 3, length_mm / (4 * GRID_X_MM) / 3), mode="wrap"

@@ -84,19 +84,31 @@ def true_mask(line: SurfaceLine, settings: AnatomySettings, height: int) -> np.n
     return band_mask(line, settings.band_above_mm, settings.band_below_mm, height)
 
 
-def missed_bones(annotator: AnnotatorSettings, random: np.random.Generator) -> frozenset[int]:
-    """Which bones beyond the radius this annotator overlooks throughout a video.
+@dataclass(frozen=True)
+class Hand:
+    """How one annotator draws throughout one video: bias in mm, thickness ratio, bones overlooked."""
+
+    shift_mm: float
+    thickness: float
+    missed: frozenset[int]
+
+
+def steady_hand(annotator: AnnotatorSettings, random: np.random.Generator) -> Hand:
+    """Draws the habits that stay the same over a video.
 
     Args:
         annotator: Whose habits.
         random: Where the numbers come from.
 
     Returns:
-        Bone ids.
+        The hand; the radius is never overlooked.
     """
     draws = random.random(3)
-    return frozenset(
-        bone for bone, draw in zip((2, 3, 4), draws, strict=True) if draw < annotator.missed_bone
+    missed = (bone for bone, draw in zip((2, 3, 4), draws, strict=True) if draw < annotator.missed_bone)
+    return Hand(
+        shift_mm=annotator.shift_mm + annotator.shift_sd_mm * random.normal(),
+        thickness=annotator.thickness * float(np.exp(annotator.thickness_sd * random.normal())),
+        missed=frozenset(missed),
     )
 
 
@@ -105,7 +117,7 @@ def drawn_mask(
     settings: AnatomySettings,
     annotator: AnnotatorSettings,
     height: int,
-    missed: frozenset[int],
+    hand: Hand,
     random: np.random.Generator,
 ) -> np.ndarray:
     """The label: what this annotator outlines, given the same surface.
@@ -113,23 +125,22 @@ def drawn_mask(
     Args:
         line: The surface.
         settings: Gives the true band's extent.
-        annotator: Bias, wobble, smoothing, and ends left off.
+        annotator: Wobble, smoothing, and ends left off.
         height: Rows of the mask.
-        missed: Bones overlooked in this video.
+        hand: The habits of this video.
         random: Where the hand's wander comes from.
 
     Returns:
         uint8 0/1 [height, W].
     """
-    ids = np.where(np.isin(line.bone_id, list(missed)), 0, line.bone_id)
+    ids = np.where(np.isin(line.bone_id, list(hand.missed)), 0, line.bone_id)
     depth = _trimmed(np.where(ids > 0, line.depth_mm, np.nan), annotator.end_trim_mm / line.spacing_mm)
     bridged = _smooth(depth, annotator.smoothing_mm / line.spacing_mm)
-    hand = annotator.wobble_mm * _wobble(len(depth), annotator.wobble_length_mm / line.spacing_mm, random)
-    spread = annotator.thickness * (1 + 0.5 * hand)
-    drawn = SurfaceLine(bridged + annotator.shift_mm + hand, ids, line.spacing_mm)
-    above = settings.band_above_mm * float(np.median(spread))
-    below = settings.band_below_mm * float(np.median(spread))
-    return band_mask(drawn, above, below, height)
+    wander = annotator.wobble_mm * _wobble(len(depth), annotator.wobble_length_mm / line.spacing_mm, random)
+    middle = (settings.band_below_mm - settings.band_above_mm) / 2 + hand.shift_mm
+    half = hand.thickness * (settings.band_above_mm + settings.band_below_mm) / 2
+    drawn = SurfaceLine(bridged + wander, ids, line.spacing_mm)
+    return band_mask(drawn, half - middle, half + middle, height)
 
 
 def _trimmed(depth: np.ndarray, pixels: float) -> np.ndarray:

@@ -79,7 +79,7 @@ def _radius(shape: BoneShape, along: np.ndarray, across: np.ndarray, physis: np.
     before = (physis - shape.gap / 2) - along
     flare = shape.flare * np.exp(-np.maximum(before, 0.0) / shape.flare_length)
     undulation = 0.10 * np.sin(0.55 * along + shape.phase) + 0.06 * np.sin(1.3 * along + 0.7 * across)
-    rolled = 0.55 * np.clip((1.3 - before) / 1.3, 0.0, None) ** 2
+    rolled = 0.4 * np.clip((1.3 - before) / 1.3, 0.0, None) ** 2
     return np.where(before >= 0.0, shape.depth - flare + undulation + rolled, np.nan)
 
 
@@ -87,7 +87,7 @@ def _dome(along: np.ndarray, start: np.ndarray, length: float, top: float, radiu
     """A rounded bone from `start` over `length`: an arc whose ends turn away from the probe."""
     away = along - (start + length / 2)
     share = np.abs(away) / (length / 2)
-    rolled = 0.9 * np.clip((share - 0.78) / 0.22, 0.0, 1.0) ** 2
+    rolled = 0.45 * np.clip((share - 0.78) / 0.22, 0.0, 1.0) ** 2
     return np.where(share <= 1.0, top + away**2 / (2 * radius) + rolled, np.nan)
 
 

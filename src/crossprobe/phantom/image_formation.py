@@ -1,7 +1,7 @@
 """How echoes become a picture: scatterers and mirrors, point spread, shadow, noise, compounding, log map.
 
 Complex baseband all the way to the envelope, so that speckle, its size and its statistics come out of
-interference and are not painted on. Lengths in mm, echoes relative to full scale (cortex at normal incidence).
+interference and are not painted on. Lengths in mm; echoes relative to full scale, cortex at normal incidence.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class ImageFormer:
             tissue *= self._shadow(columns, angle)
             tissue += self._mirrors(columns, angle, frame)
             echo = self._blur(tissue)
-            echo += noise * _complex_normal(echo.shape, random)
+            echo += noise * self._band_limited(_complex_normal(echo.shape, random))
             total += np.abs(echo) * gain
         return total / len(self.angles)
 
@@ -175,12 +175,15 @@ class ImageFormer:
         field.imag = np.bincount(place, amplitude.imag, cells)
         return field.reshape(self.grid.shape)
 
-    def _blur(self, field: np.ndarray) -> np.ndarray:
-        """Point spread: fixed in depth, as wide laterally as the beam is at that depth."""
+    def _band_limited(self, field: np.ndarray) -> np.ndarray:
+        """What the receiver's bandwidth leaves along depth, with white input keeping its level."""
         sigma = axial_sigma_mm(self.probe) / self.grid.step_z
         field = gaussian_filter1d(field, sigma, axis=0, truncate=3.5, mode="constant")
-        field *= np.float32(np.sqrt(2 * sigma * np.sqrt(np.pi)))
-        spectrum = fft.fft(field, self.padded, axis=1)
+        return field * np.float32(np.sqrt(2 * sigma * np.sqrt(np.pi)))
+
+    def _blur(self, field: np.ndarray) -> np.ndarray:
+        """Point spread: fixed in depth, as wide laterally as the beam is at that depth."""
+        spectrum = fft.fft(self._band_limited(field), self.padded, axis=1)
         spectrum *= self.response
         return fft.ifft(spectrum, axis=1, overwrite_x=True)[:, : self.grid.shape[1]]
 
@@ -216,7 +219,8 @@ class ImageFormer:
         wide, rough = tissue.cortex_specular_deg, tissue.cortex_rough_db
         self._deposit(field, self.bone, angle, frame, wide, rough, None, ring_mm=0.9)
         multiple = probe.reverberation_db
-        self._deposit(field, self.bone, angle, frame, wide, rough, None, (2, multiple), ring_mm=0.5)
+        # Two passes through uneven tissue leave little of the mirror and much of its blur.
+        self._deposit(field, self.bone, angle, frame, wide, rough + 8.0, None, (2, multiple), ring_mm=0.9)
         for order, layer in enumerate(self.soft):
             self._deposit(field, layer, angle, frame, 6.0, -14.0, bone_depth)
             if order == 0:
@@ -274,6 +278,11 @@ class ImageFormer:
         decibel = probe.attenuation_error_db * share + plan.gain_db
         across = grid.x[None, :] / (probe.width_mm / 2)
         edge = 1 - probe.edge_loss * np.abs(across) ** 4
+        places = np.linspace(-1, 1, len(plan.patch_db))
+        near = np.interp(across, places, plan.patch_db)
+        # Deep points are seen by many elements, so a bubble's shadow blurs and fades as it goes down.
+        far = np.interp(across, places, gaussian_filter1d(plan.patch_db, 6.0))
+        edge = edge * 10 ** ((near + np.minimum(1.3 * share, 1.0) * (far - near)) / 20)
         width = plan.contact_width_mm[frame]
         if width:
             inwards = probe.width_mm / 2 - np.sign(width) * grid.x[None, :]

@@ -25,7 +25,7 @@ class Frozen(BaseModel):
 
 
 class ProbeSettings(Frozen):
-    """One ultrasound probe and its scanner, as the image formation sees them (assumptions, not data sheets)."""
+    """One ultrasound probe and its scanner, as image formation sees them (assumptions, not data sheets)."""
 
     name: str = Field(description="Device name written to the metadata.")
     display: presets.Display = Field(description="Whose screen layout, text and logo surround the image.")
@@ -74,6 +74,7 @@ class OperatorSettings(Frozen):
     gain_db: float = Field(ge=0, le=15, description="Sd of the overall gain the operator leaves set.")
     coupling_loss_db: float = Field(ge=0, le=40, description="Mean loss where one end lifts off the skin.")
     coupling_width_mm: float = Field(ge=0, le=30, description="Mean width of the end without contact.")
+    coupling_patch_db: float = Field(ge=0, le=15, description="Sd of the patchy loss under bubbles and hair.")
 
 
 class AnnotatorSettings(Frozen):
@@ -83,7 +84,9 @@ class AnnotatorSettings(Frozen):
     wobble_mm: float = Field(ge=0, le=2, description="Sd of the hand's wander along the outline.")
     wobble_length_mm: float = Field(gt=0, le=30, description="Length over which that wander stays alike.")
     shift_mm: float = Field(ge=-3, le=3, description="Bias of the whole outline, positive is deeper.")
+    shift_sd_mm: float = Field(ge=0, le=2, description="Sd of that bias from video to video.")
     thickness: float = Field(gt=0.2, le=4, description="Drawn over true band thickness.")
+    thickness_sd: float = Field(ge=0, le=1, description="Relative sd of that ratio from video to video.")
     end_trim_mm: float = Field(ge=0, le=10, description="Cut off at each end of a bone, where it fades.")
     smoothing_mm: float = Field(ge=0, le=10, description="Detail rounded off: steps, gaps, edges.")
     missed_bone: float = Field(ge=0, le=1, description="Chance that a bone beyond the radius is left out.")
@@ -140,6 +143,7 @@ class AnatomySettings(Frozen):
     cortex_db: float = Field(0.0, ge=-30, le=20, description="Cortex echo at normal incidence, full scale 0.")
     cortex_specular_deg: float = Field(9.0, gt=1, le=45, description="Angle at which cortex falls to .61.")
     cortex_rough_db: float = Field(-15.0, ge=-60, le=0, description="Cortex echo that no angle removes.")
+    cortex_patch_db: float = Field(3.0, ge=0, le=12, description="Sd of the cortex echo along the bone.")
     fascia_db: float = Field(-7.0, ge=-40, le=10, description="Fascia echo at normal incidence.")
 
 

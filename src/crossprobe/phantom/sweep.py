@@ -17,7 +17,8 @@ class SweepPlan:
     `elevation_mm`, `drift_mm` and `pressure_mm` have one value a frame: the slice position across the
     wrist, the lateral and the axial displacement of tissue under the probe. `tilt_deg` and `offset_mm` hold
     for the whole video. `contact_width_mm` is, per frame, the width of the end that has lost contact
-    (negative: left end) and `contact_loss_db` what is lost there.
+    (negative: left end) and `contact_loss_db` what is lost there. `patch_db` [64] is the patchy loss over
+    equal stretches of the aperture, which the probe carries along.
     """
 
     view: str
@@ -30,6 +31,7 @@ class SweepPlan:
     pressure_mm: np.ndarray
     contact_width_mm: np.ndarray
     contact_loss_db: float
+    patch_db: np.ndarray
 
     @property
     def frames(self) -> int:
@@ -65,6 +67,7 @@ def plan_sweep(site: SiteSettings, view: str, random: np.random.Generator) -> Sw
         pressure_mm=operator.pressure_mm * _wander(frames, random),
         contact_width_mm=side * np.maximum(width, 0.0),
         contact_loss_db=float(operator.coupling_loss_db * random.gamma(4.0, 0.25)),
+        patch_db=operator.coupling_patch_db * _patches(random),
     )
 
 
@@ -76,3 +79,9 @@ def _wander(frames: int, random: np.random.Generator) -> np.ndarray:
     """Slow random motion of unit standard deviation, zero at the first frame."""
     smooth = gaussian_filter1d(random.normal(size=frames + 16), 3.0)[8 : frames + 8] * 3.2
     return smooth - smooth[0]
+
+
+def _patches(random: np.random.Generator) -> np.ndarray:
+    """Loss over the aperture, about unit standard deviation and never a gain: none here, some there."""
+    smooth = gaussian_filter1d(random.normal(size=96), 2.5)[16:80] * 2.98
+    return np.minimum(smooth, 0.0) * 1.7

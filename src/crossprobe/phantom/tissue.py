@@ -15,7 +15,7 @@ SCATTERERS_PER_CELL = 7.0
 
 # Mean echo of each tissue, dB below full scale.
 FAT_DB, MUSCLE_DB, TENDON_DB, SKIN_DB, LOOSE_DB = -36.0, -42.0, -28.0, -23.0, -33.0
-CARTILAGE_DB, BELOW_BONE_DB, HAEMATOMA_DB, ARTERY_DB, GEL_DB = -46.0, -44.0, -12.0, -62.0, -62.0
+CARTILAGE_DB, BELOW_BONE_DB, HAEMATOMA_DB, ARTERY_DB, GEL_DB = -46.0, -52.0, -12.0, -62.0, -62.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def echogenicity_db(anatomy: Anatomy, cloud: Scatterers, random: np.random.Gener
     lens = anatomy.haematoma[row, column]
     result = result + HAEMATOMA_DB * lens * np.exp(-((above_bone / 1.6) ** 2))
     # Between bones lies cartilage, which lets less and less through; inside bone, marrow that shadow hides.
-    gap = CARTILAGE_DB + 2.0 * coarse + 3.0 * np.maximum(above_bone, -8.0)
+    gap = CARTILAGE_DB + 2.0 * coarse + 4.0 * np.maximum(above_bone, -8.0)
     result = np.where(above_bone < 0.2, np.where(np.isnan(bone), gap, BELOW_BONE_DB + 3.0 * coarse), result)
     if anatomy.artery is not None:
         x0, z0, radius = anatomy.artery
@@ -178,9 +178,9 @@ def interfaces(
         interface(entry, patchy(-8.0, 1.0)),
         interface(anatomy.skin, patchy(-17.0, 2.5)),
         interface(anatomy.fascia, patchy(settings.fascia_db, 3.0)),
-        interface(anatomy.tendon_bottom, patchy(settings.fascia_db - 9.0, 3.5)),
+        interface(anatomy.tendon_bottom, patchy(settings.fascia_db - 6.0, 4.0)),
     ]
-    return interface(anatomy.bone, patchy(settings.cortex_db, 1.2)), soft
+    return interface(anatomy.bone, patchy(settings.cortex_db, settings.cortex_patch_db)), soft
 
 
 def _texture(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crossprobe.phantom.anatomy import build_anatomy, draw_patient
-from crossprobe.phantom.annotation import drawn_mask, missed_bones, surface_line, true_mask
+from crossprobe.phantom.annotation import drawn_mask, steady_hand, surface_line, true_mask
 from crossprobe.phantom.bone import FractureKind
 from crossprobe.phantom.display import Screen, empty_screen, lay_out, show
 from crossprobe.phantom.image_formation import ImageFormer, compress
@@ -57,7 +57,7 @@ def simulate_video(settings: PhantomSettings, job: VideoJob) -> Video:
     site = settings.site(job.site)
     address = (settings.seed, SITE_CODE[job.site], job.patient)
     patient = draw_patient(settings.anatomy, job.kind, _generator(*address))
-    layout, tissue, noise, hand = (_generator(*address, VIEW_CODE[job.view], part) for part in range(4))
+    layout, tissue, noise, outline = (_generator(*address, VIEW_CODE[job.view], part) for part in range(4))
     plan = plan_sweep(site, job.view, layout)
     anatomy = build_anatomy(patient, job.view, plan, site.probe.width_mm, layout)
     cloud = scatter_from(anatomy, site.probe, plan.depth_mm, tissue)
@@ -66,11 +66,11 @@ def simulate_video(settings: PhantomSettings, job: VideoJob) -> Video:
     screen = lay_out(site.probe, plan.depth_mm, settings.frame_height_px, settings.frame_width_px)
     frames = _frames(site, former, screen, noise)
     first = int(layout.integers(site.annotator.every))
-    missed = missed_bones(site.annotator, hand)
+    hand = steady_hand(site.annotator, outline)
     masks, truths = {}, {}
     for frame in range(first, plan.frames, site.annotator.every):
         line = surface_line(anatomy, plan, frame, site.probe.width_mm, screen.width, screen.spacing_mm)
-        drawn = drawn_mask(line, settings.anatomy, site.annotator, screen.height, missed, hand)
+        drawn = drawn_mask(line, settings.anatomy, site.annotator, screen.height, hand, outline)
         masks[frame] = _on_screen(drawn, screen)
         truths[frame] = _on_screen(true_mask(line, settings.anatomy, screen.height), screen)
     return Video(frames, masks, truths, screen, plan)
