@@ -2,8 +2,8 @@
 
 The registry's torchvision is built against CUDA. Beside a CPU build of torch its compiled operators do not
 load, and importing it fails at once with "operator torchvision::nms does not exist", although timm needs none
-of them. Declaring the schemas that torchvision registers shape functions for is enough; where the real operators
-are there, nothing is done. Import this module before the first import of timm.
+of them. Declaring the schemas that torchvision registers shape functions for is enough; where the real
+operators are there, nothing is done. Import this module before the first import of timm.
 """
 
 from __future__ import annotations

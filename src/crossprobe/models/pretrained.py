@@ -1,14 +1,12 @@
-"""ImageNet weights for the encoder, from a file or timm's hub; random weights are a choice one states."""
+"""ImageNet weights for the encoder, from a file or timm's hub; never a silent fall-back to random ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from crossprobe.errors import CoverageError
@@ -18,6 +16,7 @@ from crossprobe.models.encoder import Encoder
 from crossprobe.models.foreign_weights import read_weights
 from crossprobe.models.weight_names import Rule, rename
 
+TIMM_SOURCE = "timm"
 TIMM_NAME = "vit_base_r50_s16_224.orig_in21k"
 
 _TIMM_RULES: tuple[Rule, ...] = (
@@ -62,51 +61,32 @@ _NPZ_RULES: tuple[Rule, ...] = (
 )
 
 
-class InitialWeightsConfig(BaseModel):
-    """Where an encoder's first weights come from. There is no default: a study must say it."""
+def load_imagenet(encoder: Encoder, source: str | Path) -> LoadReport:
+    """Fills an encoder with ImageNet-21k weights of R50-ViT-B16.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: Literal["random", "file", "timm_hub"] = Field(
-        ..., description="Random weights; a file of ImageNet weights; or timm's hub, which needs a network"
-    )
-    path: Path | None = Field(
-        None, description="For file: timm's state dict (.safetensors, .pth) or the original .npz"
-    )
-
-    @model_validator(mode="after")
-    def _path_belongs_to_file(self) -> InitialWeightsConfig:
-        if (self.source == "file") != (self.path is not None):
-            raise ValueError("give path exactly when source is 'file'")
-        return self
-
-
-def initialise_encoder(encoder: Encoder, initial: InitialWeightsConfig) -> LoadReport | None:
-    """Gives a fresh encoder the weights that the settings ask for.
-
-    ImageNet weights were trained with asymmetric padding and 32 groups on projected shortcuts; the public
-    code loads them into symmetric padding and one group a channel, and so does the default here. Set
+    They were trained with asymmetric padding and 32 groups on projected shortcuts; the public code loads
+    them into symmetric padding and one group a channel, and so does the default here. Set
     ``shortcut_groups=32`` to stay closer to where they come from.
 
     Args:
-        encoder: Filled in place; left as it is for random weights.
-        initial: The choice.
+        encoder: Filled in place; positions are interpolated to its image size.
+        source: ``"timm"`` for timm's hub or its local cache; else a file: timm's state dict
+            (``.safetensors``, ``.pth``) or the original ``.npz``.
 
     Returns:
-        What was loaded, or None for random weights.
+        What was loaded.
 
     Raises:
         CrossprobeError: The file or the hub gives no weights.
         CoverageError: The weights do not fill the encoder, for example because it is not R50-ViT-B16.
     """
-    if initial.source == "random":
-        return None
-    if initial.path is not None:
-        weights = read_weights(initial.path)
-    else:
+    if str(source) == TIMM_SOURCE:
+        # Imported here: a file needs neither timm nor the torchvision it brings along.
         from crossprobe.models.timm_models import create_timm_model
 
         weights = create_timm_model(TIMM_NAME, pretrained=True, num_classes=0).state_dict()
+    else:
+        weights = read_weights(source)
     return load_weights(encoder, from_imagenet(weights, encoder))
 
 
