@@ -98,7 +98,8 @@ def interpolate_positions(positions: Tensor, count: int) -> Tensor:
     """
     old, new = math.isqrt(positions.shape[1]), math.isqrt(count)
     grid = positions.float().transpose(1, 2).unflatten(2, (old, old))
-    resized = F.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False, antialias=new < old)
+    # With antialias the kernel also reproduces straight lines, which PyTorch's plain bicubic one does not.
+    resized = F.interpolate(grid, size=(new, new), mode="bicubic", align_corners=False, antialias=True)
     return resized.flatten(2).transpose(1, 2).to(positions.dtype)
 
 
