@@ -30,6 +30,11 @@ UNCHANGED = ContrastiveAugmentSettings(
 NO, YES = torch.tensor([False]), torch.tensor([True])
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def grey(array: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(array.astype(np.float32) / 255)[None, None]
 

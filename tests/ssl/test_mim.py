@@ -12,6 +12,11 @@ from crossprobe.ssl.mim import MimMask, MimSettings, draw_mask, hide, mim_loss, 
 from crossprobe.training.counter_random import uniform
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def uniforms_for(permutation: np.ndarray) -> torch.Tensor:
     """Numbers whose ascending order is the given permutation."""
     return torch.from_numpy(np.argsort(permutation) / permutation.size).float()[None]
@@ -107,6 +112,13 @@ def test_hide_touches_hidden_cells_only():
     assert masked.min() >= 0.0
     assert masked.max() <= 1.0
     assert (masked[speckled] != images[speckled]).float().mean() > 0.95
+
+
+def test_without_noise_hidden_cells_are_zero():
+    images = torch.rand(2, 3, 64, 64) + 0.1
+    mask = draw_mask(torch.rand(2, 4), MimSettings())
+    hidden = pixel_mask(mask.hidden, 64)
+    assert torch.equal(hide(images, mask), images * ~hidden)
 
 
 def test_loss_counts_hidden_pixels_alone():

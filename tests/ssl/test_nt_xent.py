@@ -240,14 +240,29 @@ def test_single_precision_inside_autocast():
     assert torch.equal(inside.loss, outside.loss)
 
 
-def test_precision_setting_of_the_caller_is_put_back():
+@pytest.mark.parametrize("wanted", ["highest", "high", "medium"])
+def test_precision_setting_of_the_caller_is_put_back(wanted):
     before = torch.get_float32_matmul_precision()
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
     try:
-        torch.set_float32_matmul_precision("medium")
+        torch.set_float32_matmul_precision(wanted)
+        chosen = [backend.fp32_precision for backend in backends]
         mt_nxent(*example(4, 3, 2, 5), 0.5, 2)
-        assert torch.get_float32_matmul_precision() == "medium"
+        assert [backend.fp32_precision for backend in backends] == chosen
+        assert torch.get_float32_matmul_precision() == wanted
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def test_low_precision_products_do_not_reach_the_loss():
+    first, second, video, frame = example(64, 32, 8, 30, dtype=torch.float32)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    exact = mt_nxent(first, second, video, frame, 0.05, 10).loss
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        assert torch.equal(mt_nxent(first, second, video, frame, 0.05, 10).loss, exact)
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
 
 
 def test_identical_views_of_orthogonal_rows():

@@ -15,6 +15,11 @@ from crossprobe.training.dice_bce import DiceBceSettings, dice_bce, dice_loss
 PUBLIC = DiceBceSettings.public_code().model_dump()
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def logits_of(probability: np.ndarray) -> torch.Tensor:
     """The logits in double; ±100 stands for hard 0 and 1, where the public code clamps its logs."""
     return torch.logit(torch.from_numpy(probability).double()).clamp(-100, 100)

@@ -19,6 +19,11 @@ NONE = SegmentationAugmentSettings.none()
 DEFAULT = SegmentationAugmentSettings()
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def only(**strengths) -> SegmentationAugmentSettings:
     return NONE.model_copy(update=strengths)
 

@@ -93,10 +93,8 @@ def fit_temperature(
         slope = np.array([np.mean(residual * x), np.mean(residual)])
         return negative_log_likelihood(parameters[0] * x + parameters[1], y), slope
 
-    bounds = [
-        (1.0 / settings.largest, 1.0 / settings.smallest),
-        (None, None) if settings.bias else (0.0, 0.0),
-    ]
+    inverse_bounds = (1.0 / settings.largest, 1.0 / settings.smallest)
+    bounds = [inverse_bounds, (None, None) if settings.bias else (0.0, 0.0)]
     # ftol: likelihoods of calibrated pixels differ far behind the comma.
     found = minimize(
         objective, [1.0, 0.0], jac=True, bounds=bounds, method="L-BFGS-B", options={"ftol": 1e-14}
@@ -111,7 +109,7 @@ def fit_temperature(
         ece_before=expected_calibration_error(expit(x), y, settings.bins),
         ece_after=expected_calibration_error(expit(after), y, settings.bins),
         pixels=x.size,
-        at_bound=bool(np.isclose(inverse, bounds[0]).any()),
+        at_bound=bool(np.isclose(inverse, inverse_bounds).any()),
     )
 
 

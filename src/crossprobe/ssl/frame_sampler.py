@@ -1,8 +1,8 @@
 """Which frames share a batch: P videos × K frames, or frames drawn evenly (Corrections 3).
 
 The frame gap of MT-NXent can only spare neighbours that stand in one batch. Drawn evenly from hundreds of
-videos, next to none do; drawn as K frames of each of P videos, every anchor has some. An order is a function of
-seed and epoch alone, so a run that resumes inside an epoch walks the same one.
+videos, next to none do; drawn as K frames of each of P videos, every anchor has some. An order is a function
+of seed and epoch alone, so a run that resumes inside an epoch walks the same one.
 """
 
 from __future__ import annotations

@@ -210,9 +210,13 @@ def _anchor_slab(
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Products in true float32: at temperature .01 the rounding of TF32 is a tenth of a logit."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # Backend by backend: torch's older single switch raises once anyone has used these newer ones.
+    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
     try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

@@ -61,10 +61,9 @@ def _keys(seed: int, epoch: int | Tensor, samples: Tensor, stream: int) -> Tenso
     """One key a sample: int64 [B]. Each part is hashed before the next joins, so that sums cannot collide."""
     host_key = _mix_word(_mix_word(seed + _GAMMA) + (stream + 1) * _GAMMA)
     if isinstance(epoch, Tensor):
-        epoch_key = mix(epoch.to(samples.device, torch.int64) * _signed(_GAMMA) + _signed(host_key))
-        return mix(samples * _signed(_GAMMA) + epoch_key)
-    epoch_key = _mix_word(host_key + epoch * _GAMMA)
-    return mix(samples * _signed(_GAMMA) + _signed(epoch_key))
+        epoch_keys = mix(epoch.to(samples.device, torch.int64) * _signed(_GAMMA) + _signed(host_key))
+        return mix(samples * _signed(_GAMMA) + epoch_keys)
+    return mix(samples * _signed(_GAMMA) + _signed(_mix_word(host_key + epoch * _GAMMA)))
 
 
 def random_words(width: int, seed: int, epoch: int | Tensor, samples: Tensor, stream: int) -> Tensor:
