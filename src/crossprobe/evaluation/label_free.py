@@ -189,7 +189,7 @@ def regret(table: pd.DataFrame, target_metrics: Mapping[str, float]) -> pd.DataF
     if missing:
         raise CrossprobeError(f"no target score for the candidates {missing}")
     scores = table["arm"].map(target_metrics).astype(float)
-    oracle = table["arm"][scores.idxmax()]
+    oracle = str(table["arm"].iloc[int(scores.argmax())])
     best = float(scores.max())
     choices = {"mean rank": table["arm"][table["chosen"]].iloc[0]}
     for criterion, more in CRITERIA.items():

@@ -7,31 +7,14 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 from monai.metrics.utils import get_mask_edges, get_surface_distance
-from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.evaluation.calibration import brier_score, expected_calibration_error
+from crossprobe.evaluation.score_settings import ScoreSettings
 from crossprobe.progress import track
 
 IDENTITY = ("site", "device", "operator", "view", "class", "patient", "video", "frame")
 FRAME_SCORE_COLUMNS = ("arm", *IDENTITY, "metric", "value")
-
-
-class ScoreSettings(BaseModel):
-    """How frames are scored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    threshold: float = Field(
-        0.5, gt=0, lt=1, description="A pixel is foreground at this probability or above."
-    )
-    nsd_tolerance_mm: float = Field(
-        1.0, gt=0, description="Border error forgiven, where mm a pixel are known."
-    )
-    nsd_tolerance_px: float = Field(
-        3.0, gt=0, description="Border error forgiven in native pixels elsewhere."
-    )
-    calibration_bins: int = Field(15, ge=2, le=100, description="Equal bins of probability for the ECE.")
 
 
 def surface_distances(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,1 +1,1 @@
-"""Figures and the self-contained report page, made from metrics tables."""
+"""Figures and the self-contained report page, made from metrics tables and from nothing else."""

@@ -1,0 +1,83 @@
+"""Everything a report is made from: tables, facts and pictures, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from crossprobe.evaluation.arms_table import ArmRoles
+from crossprobe.evaluation.statistics import StatisticsSettings
+from crossprobe.reporting.blocks import ReportImage, Section
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What goes into a report. Only the first three tables are needed; what is missing is left out and said.
+
+    Attributes:
+        title: Title of the page.
+        patients: Long patient table, from `patient_scores`.
+        arms: From `arms_table`.
+        comparisons: From `comparisons`.
+        subtitle: One line under the title.
+        roles: Which arm plays which part.
+        statistics: How intervals were drawn.
+        breakdown: From `breakdown`.
+        empty_counts: From `empty_counts`.
+        label_free: From `label_free_table`.
+        regret: From `regret`.
+        histories: `stage, arm, step, part, metric, value`.
+        reliability: From `reliability_table`, arms stacked.
+        speed: Rows of `measure_speed`.
+        rejections: `site, stage, item, reason`.
+        cohort: Who is in the data: any table whose first columns name site and part.
+        facts: Groups of keys and values: hashes, seeds, versions, device.
+        parameters: The run's parameters, nested as in YAML.
+        images: Pictures by section: `panels`, `weights`, `reconstruction`, `phantom`.
+        extra: Further sections, set before the limits.
+    """
+
+    title: str
+    patients: pd.DataFrame
+    arms: pd.DataFrame
+    comparisons: pd.DataFrame
+    subtitle: str = ""
+    roles: ArmRoles = field(default_factory=ArmRoles)
+    statistics: StatisticsSettings = field(default_factory=StatisticsSettings)
+    breakdown: pd.DataFrame | None = None
+    empty_counts: pd.DataFrame | None = None
+    label_free: pd.DataFrame | None = None
+    regret: pd.DataFrame | None = None
+    histories: pd.DataFrame | None = None
+    reliability: pd.DataFrame | None = None
+    speed: pd.DataFrame | None = None
+    rejections: pd.DataFrame | None = None
+    cohort: pd.DataFrame | None = None
+    facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    images: Mapping[str, Sequence[ReportImage]] = field(default_factory=dict)
+    extra: Sequence[Section] = ()
+
+    def names(self) -> list[str]:
+        """Arms in order."""
+        return list(dict.fromkeys(self.arms["arm"]))
+
+    def row(self, arm: str | None, site: str = "target", metric: str = "dsc") -> pd.Series | None:
+        """Finds an arm's row of the table of arms."""
+        table = self.arms
+        found = table[(table["arm"] == arm) & (table["site"] == site) & (table["metric"] == metric)]
+        return found.iloc[0] if len(found) else None
+
+    def without_target_labels(self) -> list[str]:
+        """Arms that never saw a label of the target."""
+        return [arm for arm in self.names() if arm != self.roles.reference]
+
+    def self_supervised(self) -> list[str]:
+        """Arms pretrained on the target: neither baseline, reference, nor made of other arms."""
+        roles = self.roles
+        apart = {roles.baseline, roles.reference, roles.fused, roles.average}
+        return [
+            arm for arm in self.names() if arm not in apart and not arm.startswith(("source_only", "fused"))
+        ]
