@@ -169,7 +169,7 @@ class FrameStore:
             raise StoreError(f"{self.path}: holds no frame of patients {unknown[:5]} ({len(unknown)} in all)")
         wanted = self.manifest["patient"].isin(list(patients)).to_numpy()
         if labelled is not None:
-            wanted &= self._labelled == labelled
+            wanted = wanted & (self._labelled == labelled)
         return np.flatnonzero(wanted).astype(np.int64)
 
     def rejections(self) -> pd.DataFrame:

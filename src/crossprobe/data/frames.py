@@ -39,6 +39,7 @@ CODE = (
     "crossprobe.data.frame_store",
     "crossprobe.data.geometry",
     "crossprobe.data.mask_files",
+    "crossprobe.data.overlay",
     "crossprobe.data.recording_frames",
     "crossprobe.data.ultrasound_area",
     "crossprobe.data.video",

@@ -19,6 +19,7 @@ from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.geometry import square, square_mask
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.mask_files import mask_files, read_mask
+from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
 from crossprobe.data.video import promised_frames, read_frames
 from crossprobe.errors import UnreadableMedia
@@ -55,6 +56,7 @@ class _Reasons:
 
 
 BLANK = "blank frame"
+NO_OVERLAY = Overlay(np.zeros((0, 0), dtype=bool), 0)
 FROZEN = "frozen frame, the same as the one before"
 
 
@@ -97,13 +99,16 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
             f"{path}: the ultrasound area is {area.width}x{area.height} px, "
             f"below the smallest side of {settings.smallest_side_px} px"
         )
+    overlay = find_overlay(statistics, area) if settings.overlay != "off" else NO_OVERLAY
     reasons = _Reasons()
     masks, strangers = mask_files(recording["masks"])
     truths, _ = mask_files(recording["truths"])
     for name in strangers:
         reasons.add("file among the masks that is no <frame>.png", name)
     folder.mkdir(parents=True)
-    frames = _FrameWriter(recording, settings, area, statistics.shape, masks, truths, reasons, result.rows)
+    frames = _FrameWriter(
+        recording, settings, area, overlay, statistics.shape, masks, truths, reasons, result.rows
+    )
     read = 0
     last = -1
     with (
@@ -125,7 +130,8 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
     result.rejections.extend(Rejection(site, STAGE, video, line) for line in reasons.lines())
     result.tally.update(
         site=site, video=video, read=read, kept=len(result.rows), blank=reasons.count(BLANK),
-        frozen=reasons.count(FROZEN), crop_found=area.found, height=area.height, width=area.width,
+        frozen=reasons.count(FROZEN), overlay_marks=overlay.marks, overlay_px=int(overlay.mask.sum()),
+        crop_found=area.found, height=area.height, width=area.width,
     )  # fmt: skip
     if not result.rows:
         raise UnreadableMedia(f"{path}: no frame is left of {read} (blank, frozen or of changing size)")
@@ -165,6 +171,7 @@ class _FrameWriter:
         recording: dict[str, Any],
         settings: FrameSettings,
         area: Area,
+        overlay: Overlay,
         shape: tuple[int, int],
         masks: dict[int, Path],
         truths: dict[int, Path],
@@ -174,6 +181,7 @@ class _FrameWriter:
         self.carried = {name: recording[name] for name in CARRIED}
         self.settings = settings
         self.area = area
+        self.overlay = overlay
         self.shape = shape
         self.masks = masks
         self.truths = truths
@@ -196,6 +204,8 @@ class _FrameWriter:
             self.reasons.add(FROZEN, f"frame {index}")
             return
         self._last = cropped
+        if self.settings.overlay == "inpaint":
+            cropped = fill_overlay(cropped, self.overlay)
         images.append(square(cropped, self.settings.size))
         if mask is None:
             labels.append_zeros()
@@ -234,7 +244,9 @@ class _FrameWriter:
         return cropped
 
     def _row(self, index: int, frame: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
-        digest = hashlib.sha256(frame.tobytes() + (b"" if mask is None else mask.tobytes()))
+        content = hashlib.sha256(frame.tobytes()).hexdigest()[:16]
+        if mask is not None:
+            content += "-" + hashlib.sha256(mask.tobytes()).hexdigest()[:8]
         truth = self.truths.get(index)
         return {
             **self.carried,
@@ -246,5 +258,5 @@ class _FrameWriter:
             "mask_path": str(self.masks[index]) if mask is not None else None,
             "truth_path": str(truth) if truth is not None else None,
             "labelled": mask is not None,
-            "content": digest.hexdigest()[:16],
+            "content": content,
         }

@@ -8,6 +8,17 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+# Windows of this side with at most this contrast hold no speckle: a panel, or black.
+FLAT_WINDOW = 9
+FLAT_CONTRAST = 2
+# Nothing thinner than this share of the longer side is tissue: text, ticks, grey bars.
+TEXT_HEIGHT = 0.025
+LARGE_PIECE = 0.1
+SMALLEST_AREA = 0.05
+VIDEO_FRAMES = 6
+MOTION_WINDOW = 9
+MOTION = 0.6
+
 
 class AreaSettings(BaseModel):
     """How the ultrasound area is found."""
@@ -64,6 +75,10 @@ class FrameStatistics:
 def find_area(statistics: FrameStatistics, settings: AreaSettings) -> Area:
     """Finds the box around the ultrasound area.
 
+    What a scanner draws around the scan is flat (panels, bars) or small (text, rulers, logos), and in a video
+    it stands still; tissue has speckle nearly everywhere. So: leave out what is flat, break what is thin,
+    keep the largest piece and every other large one, and in a video every piece that moves.
+
     Args:
         statistics: Of the recording's sampled frames.
         settings: How to look.
@@ -75,13 +90,56 @@ def find_area(statistics: FrameStatistics, settings: AreaSettings) -> Area:
     whole = Area(0, 0, height, width, False)
     if not settings.crop:
         return whole
-    live = (statistics.highest > 12).astype(np.uint8)
-    live = cv2.morphologyEx(live, cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
-    live = cv2.morphologyEx(live, cv2.MORPH_OPEN, np.ones((9, 9), np.uint8))
-    count, _, boxes, _ = cv2.connectedComponentsWithStats(live)
+    tissue = tissue_map(statistics)
+    rows, columns = np.flatnonzero(tissue.any(axis=1)), np.flatnonzero(tissue.any(axis=0))
+    if not len(rows) or tissue.mean() < SMALLEST_AREA:
+        return whole
+    top, left = int(rows[0]), int(columns[0])
+    return Area(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1, True)
+
+
+def tissue_map(statistics: FrameStatistics) -> np.ndarray:
+    """Marks the pixels of the ultrasound area.
+
+    Args:
+        statistics: Of the recording's sampled frames.
+
+    Returns:
+        Shape [H, W], bool.
+    """
+    live = ~_flat(statistics.highest)
+    if statistics.count >= VIDEO_FRAMES:
+        window = np.ones((MOTION_WINDOW, MOTION_WINDOW), np.uint8)
+        around = cv2.dilate((statistics.deviation() > MOTION).astype(np.uint8), window)
+        moving = live & (around > 0)
+        # A paused clip does not move: there, stillness says nothing about what is tissue.
+        if moving.sum() > 0.5 * live.sum():
+            live = moving
+    return _large_pieces(live.astype(np.uint8), max(9, round(TEXT_HEIGHT * max(statistics.shape)) | 1))
+
+
+def _large_pieces(live: np.ndarray, reach: int) -> np.ndarray:
+    """Keeps pieces that are thicker than `reach` px and large, with the fine ends that hang on them."""
+    core = cv2.morphologyEx(live, cv2.MORPH_OPEN, np.ones((reach, reach), np.uint8))
+    count, pieces, boxes, _ = cv2.connectedComponentsWithStats(core)
     if count < 2:
-        return whole
-    left, top, box_width, box_height, _ = boxes[1 + int(np.argmax(boxes[1:, cv2.CC_STAT_AREA]))]
-    if box_height * box_width < 0.1 * height * width:
-        return whole
-    return Area(int(top), int(left), int(box_height), int(box_width), True)
+        return np.zeros(live.shape, dtype=bool)
+    sizes = boxes[:, cv2.CC_STAT_AREA].astype(float)
+    sizes[0] = 0
+    kept = sizes >= LARGE_PIECE * sizes.max()
+    kept[0] = False
+    # Breaking thin things cut the tips of the fan off: what hangs together with the rest within reach comes
+    # back.
+    near = cv2.dilate(kept[pieces].astype(np.uint8), np.ones((reach, reach), np.uint8)) & live
+    count, joined = cv2.connectedComponents(near)
+    touching = np.zeros(count, dtype=bool)
+    touching[np.unique(joined[kept[pieces]])] = True
+    touching[0] = False
+    return np.asarray(touching[joined])
+
+
+def _flat(highest: np.ndarray) -> np.ndarray:
+    """Marks every pixel that lies in some window without contrast."""
+    window = np.ones((FLAT_WINDOW, FLAT_WINDOW), np.uint8)
+    contrast = cv2.dilate(highest, window) - cv2.erode(highest, window)
+    return cv2.dilate((contrast <= FLAT_CONTRAST).astype(np.uint8), window).astype(bool)

@@ -1,0 +1,208 @@
+"""Audits a split before training: no patient, video or near-identical frame may cross parts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping
+
+import cv2
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.data.split import Split
+from crossprobe.errors import LeakageFound
+from crossprobe.progress import track
+
+SHOWN = 5
+CHUNK = 1024
+SIDE = 48
+SIGMA = 2.0
+# Measured. Two patients: at most .35 on both scanners of BUS-BRA (1,224 images), .58 on real lung clips,
+# where the # fan's outline is shared. One image and its copy saved as JPEG 40, scaled to 60 %, brightened,
+# gamma-corrected or # noisy: .82 or more; one clip published twice under two patients: .77. A copy cropped by
+# 2 % on all sides gives .45 to # .7 and may pass.
+SMALLEST_CORRELATION = 0.67
+DARKEST_TISSUE = 8
+LEAST_CONTENT = 0.35
+
+
+class LeakSettings(BaseModel):
+    """What counts as a near-duplicate."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frames_per_video: int = Field(20, ge=1, description="Evenly spread frames of a video that are compared.")
+    smallest_correlation: float = Field(
+        SMALLEST_CORRELATION, gt=0, le=1, description="Frames of two patients this much alike are one frame."
+    )
+
+
+class LeakAudit(BaseModel):
+    """What a clean audit looked at, for the report."""
+
+    model_config = ConfigDict(frozen=True)
+
+    site: str
+    split_hash: str
+    patients: dict[str, int] = Field(description="By part.")
+    videos: dict[str, int] = Field(description="By part.")
+    compared_frames: int
+    largest_correlation: float = Field(description="Of the two most alike frames in different parts.")
+
+
+def audit_split(store: FrameStore, split: Split, settings: LeakSettings) -> LeakAudit:
+    """Checks that parts share no patient, no video, no identical and no near-identical frame.
+
+    Frames are compared between parts only: within one patient, neighbouring frames are alike and stay
+    together. Identical frames are found among all frames by their hash, near-identical ones among evenly
+    spread frames by the correlation of their signatures.
+
+    Args:
+        store: The site's frames; labels are not needed.
+        split: Its split.
+        settings: What counts as the same.
+
+    Returns:
+        What was compared.
+
+    Raises:
+        LeakageFound: Names the parts, the ids and how many.
+    """
+    manifest = store.manifest
+    part_of = {patient: part for part, patients in split.parts.items() for patient in patients}
+    missing = sorted(set(manifest["patient"]) - set(part_of))
+    if missing:
+        raise LeakageFound(
+            f"split of site {split.site!r}: {len(missing)} patients of the frame store are in no part "
+            f"({_some(missing)}); split again"
+        )
+    parts = manifest["patient"].map(part_of).to_numpy(dtype=object)
+    _refuse_shared(split, manifest["video"], parts, "videos", manifest["video"])
+    if "content" in manifest.columns:
+        _refuse_shared(
+            split, manifest["content"].str.partition("-")[0], parts, "identical frames", _names(manifest)
+        )
+    rows = _spread_rows(manifest, settings.frames_per_video)
+    largest = _refuse_alike(store, split, rows, parts[rows], settings.smallest_correlation)
+    by_part = manifest.assign(part=parts).groupby("part")
+    return LeakAudit(
+        site=split.site,
+        split_hash=split.hash,
+        patients={part: len(patients) for part, patients in split.parts.items()},
+        videos={str(part): int(count) for part, count in by_part["video"].nunique().items()},
+        compared_frames=len(rows),
+        largest_correlation=largest,
+    )
+
+
+def audit_sites(patients: Mapping[str, Collection[str]]) -> None:
+    """Checks that no patient was scanned at two sites. Compares pseudonyms and sees no pixel.
+
+    Args:
+        patients: Pseudonyms by site, made with one salt.
+
+    Raises:
+        LeakageFound: Names the sites, the ids and how many.
+    """
+    for (one, first), (other, second) in itertools.combinations(patients.items(), 2):
+        shared = sorted(set(first) & set(second))
+        if shared:
+            raise LeakageFound(
+                f"sites {one!r} and {other!r} share {len(shared)} patients ({_some(shared)}); "
+                "take them out of one site, or give each site its patient_prefix if both number their patients from 1"
+            )
+
+
+def frame_signature(image: np.ndarray) -> np.ndarray:
+    """Describes what is particular about a frame, so that the dot product of two says how alike they are.
+
+    All scans of one probe share the outline of the fan and the fall of brightness with depth. So local mean
+    and contrast are divided out, within the tissue only, which is also what a copy with another brightness
+    keeps.
+
+    Args:
+        image: Shape [H, W], uint8, without padding.
+
+    Returns:
+        Shape [2304], float32, of length 1; shorter for a frame that is mostly black, so that it is like
+        nothing.
+    """
+    levels = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    bright = (levels >= DARKEST_TISSUE).astype(np.uint8)
+    # One block in from the outline, whose step from black to grey would outweigh all else.
+    tissue = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1).astype(np.float32)
+    detail = (levels - _blurred(levels, tissue, SIGMA)) * tissue
+    contrast = np.sqrt(np.maximum(_blurred(detail**2, tissue, 2 * SIGMA), 0))
+    normal = np.clip(detail / (contrast + 2), -2, 2) * tissue
+    normal -= tissue * (normal.sum() / max(float(tissue.sum()), 1.0))
+    length = max(float(np.linalg.norm(normal)), LEAST_CONTENT * SIDE)
+    return np.asarray(normal / length, dtype=np.float32).ravel()
+
+
+def _blurred(values: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
+    """Averages over the neighbours that count."""
+    total = cv2.GaussianBlur(weights, (0, 0), sigma) + 1e-3
+    return np.asarray(cv2.GaussianBlur(values * weights, (0, 0), sigma) / total)
+
+
+def _refuse_shared(split: Split, keys: pd.Series, parts: np.ndarray, what: str, names: pd.Series) -> None:
+    table = pd.DataFrame({"key": keys.to_numpy(), "part": parts, "name": names.to_numpy()})
+    counts = table.groupby("key")["part"].nunique()
+    shared = table[table["key"].isin(counts[counts > 1].index)]
+    if len(shared):
+        found = sorted(set(shared["part"]))
+        raise LeakageFound(
+            f"split of site {split.site!r}: parts {found} share {shared['key'].nunique()} {what} "
+            f"({_some(sorted(set(shared['name'])))}); "
+            "they are one recording under two names: keep one of them"
+        )
+
+
+def _names(manifest: pd.DataFrame) -> pd.Series:
+    return manifest["patient"] + "/" + manifest["video"] + "/" + manifest["frame"].astype(str)
+
+
+def _spread_rows(manifest: pd.DataFrame, frames_per_video: int) -> np.ndarray:
+    rows: list[int] = []
+    for positions in manifest.groupby("video", sort=True).indices.values():
+        places = np.linspace(0, len(positions) - 1, min(frames_per_video, len(positions)))
+        rows.extend(int(positions[place]) for place in np.unique(places.round().astype(int)))
+    return np.array(rows, dtype=np.int64)
+
+
+def _signatures(store: FrameStore, rows: np.ndarray) -> np.ndarray:
+    sizes = store.manifest[["height", "width"]].to_numpy()
+    result = np.empty((len(rows), SIDE * SIDE), dtype=np.float32)
+    for place, row in enumerate(track(rows, "comparing frames", total=len(rows))):
+        height, width = np.maximum(1, (sizes[row] * store.size / sizes[row].max()).round().astype(int))
+        result[place] = frame_signature(store.images(np.array([row]))[0][:height, :width])
+    return result
+
+
+def _refuse_alike(
+    store: FrameStore, split: Split, rows: np.ndarray, parts: np.ndarray, smallest_correlation: float
+) -> float:
+    """Compares frames of different parts, piece by piece; gives the largest correlation."""
+    signatures = _signatures(store, rows)
+    largest = 0.0
+    for start in range(0, len(rows), CHUNK):
+        piece = slice(start, start + CHUNK)
+        alike = signatures[piece] @ signatures.T
+        alike[parts[piece, None] == parts[None, :]] = 0.0
+        largest = max(largest, float(alike.max(initial=0.0)))
+        pairs = np.argwhere(alike >= smallest_correlation)
+        if len(pairs):
+            names = _names(store.manifest.iloc[rows])
+            shown = [f"{names.iloc[start + one]} = {names.iloc[other]}" for one, other in pairs]
+            found = sorted({str(part) for one, other in pairs for part in (parts[start + one], parts[other])})
+            raise LeakageFound(
+                f"split of site {split.site!r}: parts {found} share {len(pairs)} pairs of near-identical "
+                f"frames ({_some(shown)}); they are one recording under two patients: keep one of them"
+            )
+    return largest
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")
