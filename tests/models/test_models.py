@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.models.checkpoint import Checkpoint, load_weights
@@ -157,6 +158,25 @@ def test_hidden_cells_do_not_reach_the_reconstruction():
     torch.testing.assert_close(model(images, mask), model(other, mask), rtol=0, atol=0)
     torch.testing.assert_close(model(images, mask.bool()), model(images, pixel_mask(mask, 64)))
     torch.testing.assert_close(model(images * (1 - pixel_mask(mask, 64))), model(images, mask))
+
+
+def test_one_frame_costs_what_the_study_says():
+    with torch.device("meta"):
+        config = TransUNetConfig.r50_vit_b16()
+        model, images = TransUNet(config).eval(), _images(config, 1)
+    with FlopCounterMode(display=False) as counter:
+        model(images)
+    assert counter.get_total_flops() / 1e9 == pytest.approx(58.34, abs=0.005)
+
+
+@pytest.mark.parametrize("form", ["segmentation", "contrastive"])
+def test_export_takes_any_batch_size(form: str):
+    config = TransUNetConfig.mini(64)
+    model = FORMS[form](config).eval()
+    sizes = {"images": {0: torch.export.Dim("batch")}}
+    exported = torch.export.export(model, (_images(config),), dynamic_shapes=sizes).module()
+    images = _images(config, 5)
+    torch.testing.assert_close(exported(images), model(images))
 
 
 def test_a_mask_that_does_not_fit_is_refused():
