@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class InputScaling(BaseModel):
-    """Mean and standard deviation that images in [0, 1] are standardised with; the default leaves them alone."""
+    """Mean and standard deviation that standardise images in [0, 1]; the default leaves them alone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
