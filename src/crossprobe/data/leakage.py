@@ -111,7 +111,8 @@ def audit_sites(patients: Mapping[str, Collection[str]]) -> None:
         if shared:
             raise LeakageFound(
                 f"sites {one!r} and {other!r} share {len(shared)} patients ({_some(shared)}); "
-                "take them out of one site, or give each site its patient_prefix if both number their patients from 1"
+                "take them out of one site, or give each site its patient_prefix where both number their "
+                "patients from 1"
             )
 
 

@@ -16,8 +16,17 @@ TEXT_HEIGHT = 0.025
 LARGE_PIECE = 0.1
 SMALLEST_AREA = 0.05
 VIDEO_FRAMES = 6
+# Rather some black around the scan than tissue too dark to be seen cut off.
+MARGIN = 0.01
 MOTION_WINDOW = 9
 MOTION = 0.6
+SHIMMER = 0.04
+# An echo beyond a shadow is at least this long, as a share of the longer side; a clock is shorter.
+LONG_ECHO = 0.06
+# Deep down a scan is black but for the receiver's noise; a screen's background is exactly still.
+NOISE = 0.25
+NOISE_SHARE = 0.05
+DARKEST_TEXT = 20
 
 
 class AreaSettings(BaseModel):
@@ -94,8 +103,10 @@ def find_area(statistics: FrameStatistics, settings: AreaSettings) -> Area:
     rows, columns = np.flatnonzero(tissue.any(axis=1)), np.flatnonzero(tissue.any(axis=0))
     if not len(rows) or tissue.mean() < SMALLEST_AREA:
         return whole
-    top, left = int(rows[0]), int(columns[0])
-    return Area(top, left, int(rows[-1]) - top + 1, int(columns[-1]) - left + 1, True)
+    margin = round(MARGIN * max(height, width))
+    top, left = max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin)
+    bottom, right = min(height, int(rows[-1]) + 1 + margin), min(width, int(columns[-1]) + 1 + margin)
+    return Area(top, left, bottom - top, right - left, True)
 
 
 def tissue_map(statistics: FrameStatistics) -> np.ndarray:
@@ -108,14 +119,54 @@ def tissue_map(statistics: FrameStatistics) -> np.ndarray:
         Shape [H, W], bool.
     """
     live = ~_flat(statistics.highest)
+    reach = max(9, round(TEXT_HEIGHT * max(statistics.shape)) | 1)
     if statistics.count >= VIDEO_FRAMES:
-        window = np.ones((MOTION_WINDOW, MOTION_WINDOW), np.uint8)
-        around = cv2.dilate((statistics.deviation() > MOTION).astype(np.uint8), window)
-        moving = live & (around > 0)
+        moving = _moving(statistics) & live
         # A paused clip does not move: there, stillness says nothing about what is tissue.
-        if moving.sum() > 0.5 * live.sum():
-            live = moving
-    return _large_pieces(live.astype(np.uint8), max(9, round(TEXT_HEIGHT * max(statistics.shape)) | 1))
+        if moving.mean() > SMALLEST_AREA:
+            core = _large_pieces(moving.astype(np.uint8), reach)
+            return core | _aligned_pieces(moving, core) | _noise_rows(statistics, core)
+    return _large_pieces(live.astype(np.uint8), reach)
+
+
+def _moving(statistics: FrameStatistics) -> np.ndarray:
+    """Marks pixels near which something moves more than a codec makes still lettering shimmer."""
+    window = np.ones((MOTION_WINDOW, MOTION_WINDOW), np.uint8)
+    shimmer = SHIMMER * cv2.dilate(statistics.lowest, window).astype(np.float32)
+    moves = statistics.deviation() > MOTION + shimmer
+    return np.asarray(cv2.dilate(moves.astype(np.uint8), window) > 0)
+
+
+def _aligned_pieces(moving: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """Finds thin moving echoes beyond a shadow: long, and inside the core's columns.
+
+    A running clock moves too, but is short.
+    """
+    columns = np.flatnonzero(core.any(axis=0))
+    if not len(columns):
+        return core
+    count, pieces, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
+    slack = round(0.02 * max(moving.shape))
+    left, _, width, height, _ = boxes.T
+    in_columns = (left >= columns[0] - slack) & (left + width <= columns[-1] + 1 + slack)
+    long = np.maximum(width, height) >= LONG_ECHO * max(moving.shape)
+    kept = in_columns & long
+    kept[0] = False
+    return np.asarray(kept[pieces])
+
+
+def _noise_rows(statistics: FrameStatistics, core: np.ndarray) -> np.ndarray:
+    """Finds rows below the core where a share of its columns flickers faintly: depth without any echo."""
+    rows = np.zeros(core.shape, dtype=bool)
+    columns = np.flatnonzero(core.any(axis=0))
+    if len(columns):
+        window = np.ones((MOTION_WINDOW, MOTION_WINDOW), np.uint8)
+        dark = cv2.dilate(statistics.lowest, window) < DARKEST_TEXT
+        flickers = (dark & (statistics.deviation() > NOISE))[:, columns[0] : columns[-1] + 1]
+        noisy = flickers.mean(axis=1) >= NOISE_SHARE
+        noisy[: int(np.flatnonzero(core.any(axis=1))[-1])] = False
+        rows[noisy, columns[0] : columns[-1] + 1] = True
+    return rows
 
 
 def _large_pieces(live: np.ndarray, reach: int) -> np.ndarray:

@@ -141,7 +141,7 @@ def read_image(path: Path | str, binary: bool = False) -> np.ndarray:
         raise UnreadableMedia(f"{path}: not an image that can be decoded (truncated, or of another format)")
     if binary:
         colours = image[:, :, :3] if image.ndim == 3 else image[:, :, None]
-        return (colours > 0).any(axis=2).astype(np.uint8)
+        return np.asarray((colours > 0).any(axis=2), dtype=np.uint8)
     return grey(image)
 
 
