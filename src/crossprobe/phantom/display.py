@@ -6,6 +6,7 @@ orientation mark is drawn over the image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -53,7 +54,8 @@ def lay_out(probe: ProbeSettings, depth_mm: float, frame_height: int, frame_widt
     room_height = frame_height - top - round(below * frame_height)
     room_width = frame_width - left - round(after * frame_width)
     spacing = max(depth_mm / room_height, probe.width_mm / room_width)
-    height, width = int(depth_mm / spacing), int(probe.width_mm / spacing)
+    # The tiny term keeps an exact fit from losing a row to rounding.
+    height, width = int(depth_mm / spacing + 1e-6), int(probe.width_mm / spacing + 1e-6)
     return Screen(
         frame_height, frame_width, top, left + (room_width - width) // 2, height, width, float(spacing)
     )
@@ -98,17 +100,30 @@ def show(
     image = np.clip(fitted * 255 + 0.5, 0, 255).astype(np.uint8)
     shown[screen.top : screen.top + screen.height, screen.left : screen.left + screen.width] = image
     mark = {"tablet": "o", "laptop": "<", "console": "P"}[probe.display]
-    _text(shown, mark, screen.left + 2, screen.top + 9, 0.32, 190)
+    unit = _unit(shown)
+    _text(shown, mark, screen.left + 2 * unit, screen.top + 9 * unit, 0.32, 190)
     if probe.display == "laptop":
         _text(shown, f"{frame + 1:04d}", 4, screen.frame_height - 5, 0.3, 140)
     elif probe.display == "tablet":
-        _text(shown, f"{frame + 1}", screen.frame_width - 26, screen.frame_height - 5, 0.3, 120)
+        _text(shown, f"{frame + 1}", screen.frame_width - 26 * unit, screen.frame_height - 5, 0.3, 120)
     return shown
 
 
-def _text(canvas: np.ndarray, text: str, x: int, y: int, size: float = 0.3, grey: int = 170) -> None:
-    scale = size * canvas.shape[0] / 320
+def _text(canvas: np.ndarray, text: str, x: float, y: float, size: float = 0.3, grey: int = 170) -> None:
+    scale = size * _unit(canvas)
     cv2.putText(canvas, text, (int(x), int(y)), FONT, scale, int(grey), 1, cv2.LINE_AA)
+
+
+def _unit(canvas: np.ndarray) -> float:
+    """Px of this screen to one px of the 320-row screen that texts were laid out on."""
+    return canvas.shape[0] / 320
+
+
+def _column(canvas: np.ndarray, lines: Sequence[str], x: float, y: float, size: float, grey: int) -> None:
+    """Lines of text one below another, in px of the 320-row screen."""
+    unit = _unit(canvas)
+    for order, line in enumerate(lines):
+        _text(canvas, line, x * unit, (y + 44 * size * order) * unit, size, grey)
 
 
 def _ticks(canvas: np.ndarray, screen: Screen, x: int, every_mm: int, long: int, numbers: bool) -> None:
@@ -122,20 +137,23 @@ def _ticks(canvas: np.ndarray, screen: Screen, x: int, every_mm: int, long: int,
 
 
 def _tablet(canvas: np.ndarray, probe: ProbeSettings, plan: SweepPlan, screen: Screen) -> None:
-    _text(canvas, "MSK  Sup", 6, 11, 0.34, 210)
-    _text(
-        canvas, f"{probe.frames_per_s:.0f}Hz  {plan.depth_mm / 10:.1f}cm  MI 0.9  TIS 0.1", 96, 11, 0.3, 150
-    )
-    _text(canvas, f"2D  G{50 + 2 * plan.gain_db:.0f}  C{probe.dynamic_range_db:.0f}", 6, 22, 0.28, 130)
-    canvas[3:9, -40:-8] = np.linspace(20, 240, 32).astype(np.uint8)[None, :]
+    unit = _unit(canvas)
+    status = f"{probe.frames_per_s:.0f}Hz  {plan.depth_mm / 10:.1f}cm  MI 0.9  TIS 0.1"
+    _column(canvas, ["MSK  Sup"], 6, 11, 0.34, 210)
+    _column(canvas, [f"2D  G{50 + 2 * plan.gain_db:.0f}  C{probe.dynamic_range_db:.0f}"], 6, 22, 0.28, 130)
+    _column(canvas, [status], 96, 11, 0.3, 150)
+    bar = np.linspace(20, 240, round(32 * unit)).astype(np.uint8)
+    canvas[round(3 * unit) : round(9 * unit), -len(bar) - 8 : -8] = bar[None, :]
     _ticks(canvas, screen, screen.left + screen.width + 4, 5, 6, True)
     focus = int(screen.top + probe.focus_mm / screen.spacing_mm)
     cv2.drawMarker(canvas, (screen.left + screen.width + 24, focus), 160, cv2.MARKER_TRIANGLE_UP, 6, 1)
 
 
 def _laptop(canvas: np.ndarray, probe: ProbeSettings, plan: SweepPlan, screen: Screen) -> None:
-    cv2.drawMarker(canvas, (14, 18), 200, cv2.MARKER_DIAMOND, 16, 1)
-    cv2.drawMarker(canvas, (14, 18), 200, cv2.MARKER_TILTED_CROSS, 8, 1)
+    unit = _unit(canvas)
+    centre = (round(14 * unit), round(18 * unit))
+    cv2.drawMarker(canvas, centre, 200, cv2.MARKER_DIAMOND, round(16 * unit), 1)
+    cv2.drawMarker(canvas, centre, 200, cv2.MARKER_TILTED_CROSS, round(8 * unit), 1)
     lines = (
         "[B]",
         f"FPS {probe.frames_per_s:.0f}",
@@ -146,10 +164,10 @@ def _laptop(canvas: np.ndarray, probe: ProbeSettings, plan: SweepPlan, screen: S
         f"Pers {probe.persistence * 10:.0f}",
         "Wrist",
     )
-    for order, line in enumerate(lines):
-        _text(canvas, line, 4, 48 + 13 * order, 0.28, 150)
-    bar = np.linspace(250, 5, 60).astype(np.uint8)
-    canvas[170:230, 6:14] = bar[:, None]
+    _column(canvas, lines, 4, 48, 0.28, 150)
+    bar = np.linspace(250, 5, round(60 * unit)).astype(np.uint8)
+    top = round(170 * unit)
+    canvas[top : top + len(bar), round(6 * unit) : round(14 * unit)] = bar[:, None]
     _ticks(canvas, screen, screen.left - 8, 10, 6, False)
     for millimetre in range(0, int(probe.width_mm), 10):
         x = int(screen.left + millimetre / screen.spacing_mm)
@@ -157,10 +175,12 @@ def _laptop(canvas: np.ndarray, probe: ProbeSettings, plan: SweepPlan, screen: S
 
 
 def _console(canvas: np.ndarray, probe: ProbeSettings, plan: SweepPlan, screen: Screen) -> None:
+    unit = _unit(canvas)
+    right = screen.frame_width / unit - 112
     canvas[: int(0.085 * screen.frame_height)] = 26
-    _text(canvas, "PHANTOM CLINIC", 8, 11, 0.34, 200)
-    _text(canvas, "Small parts", 8, 22, 0.28, 140)
-    _text(canvas, "TIs 0.2  MI 1.1", screen.frame_width - 112, 11, 0.3, 170)
-    _text(canvas, f"{probe.centre_mhz:.0f}L  R{plan.depth_mm:.0f}", screen.frame_width - 112, 22, 0.28, 140)
+    _column(canvas, ["PHANTOM CLINIC"], 8, 11, 0.34, 200)
+    _column(canvas, ["Small parts"], 8, 22, 0.28, 140)
+    _column(canvas, ["TIs 0.2  MI 1.1"], right, 11, 0.3, 170)
+    _column(canvas, [f"{probe.centre_mhz:.0f}L  R{plan.depth_mm:.0f}"], right, 22, 0.28, 140)
     _ticks(canvas, screen, screen.left - 9, 5, 7, False)
-    _text(canvas, f"{plan.view.replace('_', ' ')}", screen.left, screen.frame_height - 8, 0.34, 190)
+    _column(canvas, [plan.view.replace("_", " ")], screen.left / unit, 312, 0.34, 190)

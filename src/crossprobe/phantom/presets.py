@@ -35,7 +35,7 @@ PROBES: dict[str, dict[str, Any]] = {
         "reverberation_db": -24.0,
         "skin_multiple_db": -26.0,
         "speckle_filter": 0.35,
-        "grey_gamma": 1.15,
+        "grey_gamma": 1.3,
         "grey_contrast": 0.25,
         "frames_per_s": 20.0,
     },

@@ -64,7 +64,7 @@ def place_scatterers(
     probe: ProbeSettings,
     random: np.random.Generator,
 ) -> Scatterers:
-    """Fills a box with scatterers of unit mean-square strength.
+    """Fills a box with scatterers of unit strength and random phase.
 
     Args:
         volume: (low, high) in mm for x, y and z.
@@ -81,10 +81,10 @@ def place_scatterers(
         for low, high in volume
     )
     y.sort()
+    phase = np.float32(2 * np.pi) * random.random(count, dtype=np.float32)
     amplitude = np.empty(count, np.complex64)
-    amplitude.real = random.standard_normal(count, dtype=np.float32)
-    amplitude.imag = random.standard_normal(count, dtype=np.float32)
-    amplitude *= np.float32(np.sqrt(0.5))
+    # Equal strengths: fully developed speckle then needs the fewest scatterers.
+    amplitude.real, amplitude.imag = np.cos(phase), np.sin(phase)
     return Scatterers(x, y, z, amplitude)
 
 
