@@ -46,7 +46,7 @@ def fabricated_frames(means: dict[str, tuple[float, float]] = MEANS, n_patients:
         for patient in range(n_patients):
             trait = np.random.default_rng([index, patient]).normal(0, 0.05)
             for number, (arm, pair) in enumerate(means.items()):
-                twin = list(means).index("fused_average") if arm == "fused_entropy" else number
+                twin = 99 if arm.startswith("fused") else number
                 own = np.random.default_rng([index, patient, twin])
                 for frame in range(3):
                     value = float(np.clip(pair[index] + trait + own.normal(0, 0.03), 0.02, 0.98))
@@ -209,7 +209,7 @@ def whole_study() -> ReportInputs:
     target = frames.query("site == 'target' and metric == 'dsc'").groupby("arm")["value"].mean().to_dict()
     return fabricated_inputs(
         frames,
-        subtitle="Source: Lumify-like probe, labelled. Target: MicrUs-like probe, unlabelled. Run of 1 May 2026.",
+        subtitle="Source: Lumify-like probe, labelled. Target: MicrUs-like probe, unlabelled.",
         breakdown=breakdown(frames),
         empty_counts=empty_counts(frames),
         label_free=candidates,

@@ -5,30 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.evaluation.claimed import claimed_value
-from crossprobe.evaluation.statistics import StatisticsSettings, compare, interval_of
+from crossprobe.evaluation.comparison_settings import ArmRoles, StatisticsSettings
+from crossprobe.evaluation.statistics import compare, interval_of
 
 SITES = ("source", "target")
-METRICS = ("dsc", "iou", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd_mm", "nsd_px")
+METRICS = ("dsc", "iou", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd_mm", "nsd_px", "dsc_truth")
 LOWER_IS_BETTER = ("hd95_mm", "hd95_px", "assd_mm", "assd_px", "ece", "brier")
-
-
-class ArmRoles(BaseModel):
-    """Which arm plays which part in the comparison."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    baseline: str = Field("source_only", description="Learns from the source alone; always a candidate.")
-    fused: str | None = Field("fused_entropy", description="The fusion under test.")
-    average: str | None = Field("fused_average", description="The plain average of the same branches.")
-    branches: tuple[str, ...] = Field(("mim", "mt_nxent"), description="Arms that the fusion joins.")
-    reference: str | None = Field("target_supervised", description="Learns from target labels.")
-
-    def claimed_as(self, arm: str) -> str:
-        """Name under which a paper's figure for the arm is filed."""
-        return "fused" if arm == self.fused else arm
 
 
 def arms_table(

@@ -5,49 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.evaluation.aggregate import patient_means
+from crossprobe.evaluation.comparison_settings import Family, StatisticsSettings
 
 SMALLEST_TESTABLE = 6
 """Pairs below which a two-sided signed rank test cannot reach .05, whatever the data."""
-
-
-class StatisticsSettings(BaseModel):
-    """How intervals are drawn."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
-    resamples: int = Field(5000, ge=100, le=100_000, description="Bootstrap samples.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
-
-
-class Family(BaseModel):
-    """A family of comparisons, declared before the run and corrected together."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field("primary", description="Shown beside every p of the family.")
-    sites: tuple[str, ...] = Field(("target",), min_length=1, description="Sites compared on.")
-    metrics: tuple[str, ...] = Field(("dsc",), min_length=1, description="Metrics compared.")
-    against: tuple[str, ...] = Field(("source_only",), min_length=1, description="Reference arms.")
-    arms: tuple[str, ...] | None = Field(None, description="Arms compared with them; all others where null.")
-
-    def pairs(self, present: Sequence[str]) -> list[tuple[str, str]]:
-        """Lists each pair (arm, reference) once, whichever way round, among the arms that are present."""
-        pairs: dict[frozenset[str], tuple[str, str]] = {}
-        for reference in self.against:
-            for arm in self.arms if self.arms is not None else present:
-                if arm != reference and {arm, reference} <= set(present):
-                    pairs.setdefault(frozenset((arm, reference)), (arm, reference))
-        return list(pairs.values())
 
 
 @dataclass(frozen=True)
@@ -225,7 +195,7 @@ def compare(
     site: str,
     metric: str,
     settings: StatisticsSettings | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Compares two arms on patient means: difference, interval, signed rank test.
 
     Args:

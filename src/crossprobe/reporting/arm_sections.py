@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,12 +17,17 @@ from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import DARK, LIGHT, Theme, arm_colours, arm_label, metric_label
 from crossprobe.reporting.wording import (
     MISSING,
+    Compared,
     interval,
     number,
+    p_clause,
     p_value,
     plural,
-    tone,
     verdict,
+)
+
+_DOTS = (
+    "DSC of every arm: mean over patients with its bootstrap interval. Hollow diamonds are claims of others."
 )
 
 
@@ -31,7 +37,7 @@ def both_looks(draw: Callable[[Theme], Figure], caption: str, alternative: str =
 
 
 def arms_section(inputs: ReportInputs) -> Section:
-    """Makes the table of arms and its chart.
+    """Makes the chart of arms and their table for each site.
 
     Args:
         inputs: What the report is made from.
@@ -40,54 +46,41 @@ def arms_section(inputs: ReportInputs) -> Section:
         The section.
     """
     blocks: list[Block] = [both_looks(lambda theme: charts.arms_dot_plot(inputs.arms, "dsc", theme), _DOTS)]
-    blocks.append(_main_table(inputs))
-    differences = _difference_table(inputs)
-    blocks += [differences] if differences else []
+    # The target is what the study is about.
+    sites = sorted(dict.fromkeys(inputs.arms["site"]), key=lambda site: site != "target")
+    blocks += [_site_table(inputs, site) for site in sites]
     if inputs.arms["claimed"].notna().any():
-        notes = [f"{arm_label(arm)}: {NOTES[arm]}" for arm in inputs.names() if arm in NOTES]
-        said = "; ".join(notes)
-        blocks.append(Paragraph(f"Claimed: {CITATION}. {CONTEXT}" + (f" {said}." if said else ""), "note"))
+        claims = {arm: inputs.roles.claimed_as(arm) for arm in inputs.names()}
+        notes = "; ".join(f"{arm_label(arm)}: {NOTES[key]}" for arm, key in claims.items() if key in NOTES)
+        text = f"Claimed: {CITATION}. {CONTEXT}" + (f" {notes}." if notes else "")
+        blocks.append(Paragraph(text, "note"))
     if inputs.empty_counts is not None and len(inputs.empty_counts):
-        blocks.append(_empty_table(inputs.empty_counts))
+        blocks.append(_empty_masks(inputs.empty_counts, inputs.names()))
     return Section("arms", "The arms", tuple(blocks))
 
 
-_DOTS = (
-    "DSC of every arm: mean over patients with its bootstrap interval. Hollow diamonds are claims of others."
-)
-
-
-def _main_table(inputs: ReportInputs) -> Table:
-    table, colours = inputs.arms, arm_colours(inputs.names())
-    sites = list(dict.fromkeys(table["site"]))
-    columns = [
-        (site, metric)
-        for site in sites
-        for metric in METRICS
-        if ((table["site"] == site) & (table["metric"] == metric) & table["mean"].notna()).any()
-    ]
-    best = {column: _best_of(inputs, *column) for column in columns}
+def _site_table(inputs: ReportInputs, site: str) -> Table:
+    """Every metric of every arm on one site, then the differences in DSC."""
+    here, colours = inputs.arms[inputs.arms["site"] == site], arm_colours(inputs.names())
+    metrics = [name for name in METRICS if here["mean"][here["metric"] == name].notna().any()]
+    best = {metric: _best_of(inputs, site, metric) for metric in metrics}
+    against = {"baseline": inputs.roles.baseline, "fused": inputs.roles.fused}
+    against = {role: arm for role, arm in against.items() if here[f"{role}_difference"].notna().any()}
     rows = []
-    for arm in inputs.names():
-        cells = tuple(_arm_cell(inputs.row(arm, *column), best[column]) for column in columns)
-        rows.append(Row(arm_label(arm), cells, colours[arm]))
-    arrows = {metric: "↓" if metric in LOWER_IS_BETTER else "↑" for _, metric in columns}
-    groups = []
-    for site in sites:
-        here = table[table["site"] == site]
-        label = f"{site.capitalize()} test, n = {int(here['n_patients'].max())}"
-        groups.append((label, sum(name == site for name, _ in columns)))
-    level = f"{100 * inputs.statistics.confidence:.0f} %"
-    return Table(
-        caption="Every arm on the test patients of both sites",
-        corner="Arm",
-        columns=tuple(f"{metric_label(metric)} {arrows[metric]}" for _, metric in columns),
-        rows=tuple(rows),
-        groups=tuple(groups),
-        note=f"Mean over patients, with its {level} bootstrap interval over patients below. Bold: best in "
-        "its column among arms without target labels. n is smaller where a distance does not exist for a "
-        "patient.",
-    )
+    for arm in dict.fromkeys(here["arm"]):
+        cells = [_arm_cell(inputs.row(arm, site, metric), best[metric]) for metric in metrics]
+        cells += [_difference_cell(inputs.to_role(arm, role, site)) for role in against]
+        rows.append(Row(arm_label(arm), tuple(cells), colours[arm]))
+    count, level = int(here["n_patients"].max()), f"{100 * inputs.statistics.confidence:.0f} %"
+    groups = [("mean over patients", len(metrics))]
+    groups += [("difference in DSC on the same patients", len(against))] if against else []
+    names = [f"{metric_label(name)} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
+    names += [f"vs {arm_label(str(arm))}" for arm in against.values()]
+    note = f"Below each figure its {level} bootstrap interval over patients. Bold: best in its column "
+    note += "among arms without target labels."
+    note += " A p is shown where the pair was declared before the run, and nowhere else." if against else ""
+    caption = f"{site.capitalize()} test, n = {plural(count, 'patient')}"
+    return Table(caption, "Arm", tuple(names), tuple(rows), tuple(groups), note)
 
 
 def _best_of(inputs: ReportInputs, site: str, metric: str) -> float:
@@ -99,64 +92,43 @@ def _best_of(inputs: ReportInputs, site: str, metric: str) -> float:
 
 
 def _arm_cell(row: pd.Series | None, best: float) -> Cell:
-    if row is None:
+    if row is None or not math.isfinite(row["mean"]):
         return Cell(MISSING)
     text, metric = number(row["mean"], row["metric"]), str(row["metric"])
     claim = f"claimed {number(row['claimed'], metric)}" if math.isfinite(row["claimed"]) else ""
     return Cell(text, interval(row["low"], row["high"], metric), claim, strong=text == number(best, metric))
 
 
-def _difference_table(inputs: ReportInputs) -> Table | None:
-    """Differences against the baseline and the fused arm, target DSC."""
-    rows, colours = [], arm_colours(inputs.names())
-    parts = {"baseline": inputs.roles.baseline, "fused": inputs.roles.fused}
-    parts = {role: arm for role, arm in parts.items() if arm and inputs.row(arm) is not None}
-    if not parts or len(inputs.names()) < 2:
-        return None
-    for arm in inputs.names():
-        row = inputs.row(arm)
-        if row is None:
-            continue
-        cells = [Cell(str(int(row["n_patients"])))]
-        for role in parts:
-            values = [row[f"{role}_{part}"] for part in ("difference", "low", "high")]
-            judged = tone(*values, int(row["n_patients"])) if math.isfinite(values[0]) else ""
-            text = number(values[0], sign=True)
-            cells.append(Cell(text, interval(values[1], values[2], sign=True), tone=judged))
-            cells.append(Cell(p_value(row[f"{role}_p_holm"])))
-        rows.append(Row(arm_label(arm), tuple(cells), colours[arm]))
-    groups = (("", 1), *((f"less {arm_label(str(arm))}", 2) for arm in parts.values()))
-    columns = ("n", *(name for _ in parts for name in ("difference", "Holm p")))
-    return Table(
-        "Differences in target DSC on the same patients",
-        "Arm",
-        columns,
-        tuple(rows),
-        groups,
-        "A p is shown where the pair was declared before the run, and nowhere else.",
-    )
+def _difference_cell(compared: Compared | None) -> Cell:
+    if compared is None:
+        return Cell(MISSING)
+    test = p_clause(compared.p_holm) if math.isfinite(compared.p_holm) else ""
+    return Cell(number(compared.difference, sign=True), compared.bracket, tone=compared.tone, test=test)
 
 
-def _empty_table(counts: pd.DataFrame) -> Table:
+def _empty_masks(counts: pd.DataFrame, order: list[str]) -> Block:
+    """Says for which frames border distances do not exist; a table only where there are any."""
+    some = counts[(counts["empty_prediction"] > 0) | (counts["empty_reference"] > 0)]
+    if some.empty:
+        frames = plural(int(counts.groupby("site")["n_frames"].max().sum()), "frame")
+        return Paragraph(f"No mask was empty, predicted or reference, on any of the {frames} scored.", "note")
+    known = [arm for arm in order if arm in set(some["arm"])]
+    some = some.set_index("arm").loc[known].reset_index()
+    names = ("n_frames", "empty_prediction", "empty_reference")
     rows = [
         Row(
             arm_label(str(row["arm"])),
-            (
-                Cell(str(row["site"]), numeric=False),
-                *(
-                    Cell(f"{int(row[name]):,}")
-                    for name in ("n_frames", "empty_prediction", "empty_reference")
-                ),
-            ),
+            (Cell(str(row["site"]), numeric=False), *(Cell(f"{int(row[name]):,}") for name in names)),
         )
-        for row in counts.to_dict("records")
+        for row in some.to_dict("records")
     ]
     return Table(
         "Frames whose border distances do not exist",
         "Arm",
         ("site", "frames", "nothing predicted", "nothing in the reference"),
         tuple(rows),
-        note="Both empty: overlap 1. One empty: overlap 0, counted here, left out of HD95 and ASSD.",
+        note="Both empty: overlap 1. One empty: overlap 0, counted here, left out of HD95 and ASSD. "
+        "Arms that are not listed have none.",
     )
 
 
@@ -172,9 +144,9 @@ def paired_tests_section(inputs: ReportInputs) -> Section | None:
     if inputs.comparisons.empty:
         return None
     blocks: list[Block] = []
-    arms = list(dict.fromkeys(inputs.patients["arm"]))
     here = inputs.patients.query("site == 'target' and metric == 'dsc'")
-    if inputs.roles.baseline in set(here["arm"]) and len(arms) > 1:
+    arms = set(here["arm"])
+    if inputs.roles.baseline in arms and len(arms) > 1:
 
         def draw(theme: Theme) -> Figure:
             baseline = inputs.roles.baseline
@@ -191,28 +163,26 @@ def paired_tests_section(inputs: ReportInputs) -> Section | None:
                 "Comparison",
                 ("site", "metric", "n", "difference", "p", "Holm p", "verdict"),
                 tuple(_test_row(row) for row in table.to_dict("records")),
-                note="Wilcoxon signed rank test, two-sided, on patient means. “Helps” means that the "
-                "interval leaves zero out and the corrected p lies below .05.",
+                note="Wilcoxon signed rank test, two-sided, on patient means. “Better” and “worse” mean that "
+                "the interval leaves zero out and the corrected p lies below 0.05.",
             )
         )
     return Section("tests", "Paired tests", tuple(blocks))
 
 
-def _test_row(row: dict) -> Row:
+def _test_row(row: dict[Any, Any]) -> Row:
     metric, count = str(row["metric"]), int(row["n_patients"])
-    parts = (row["difference"], row["low"], row["high"])
-    judged = verdict(*parts, row["p_holm"], count, metric)
-    colour = tone(*parts, count, metric) if judged in ("helps here", "hurts here") else ""
-    return Row(
-        f"{arm_label(row['arm'])} less {arm_label(row['against'])}",
-        (
-            Cell(str(row["site"]), numeric=False),
-            Cell(metric_label(metric), numeric=False),
-            Cell(str(count)),
-            Cell(number(parts[0], metric, sign=True), interval(parts[1], parts[2], metric, sign=True)),
-            Cell(p_value(row["p"])),
-            Cell(p_value(row["p_holm"])),
-            Cell(judged, tone=colour, numeric=False),
-        ),
-        note=str(row["note"]),
+    compared = Compared(row["difference"], row["low"], row["high"], row["p_holm"], count, metric)
+    judged = verdict(compared)
+    cells = (
+        Cell(str(row["site"]), numeric=False),
+        Cell(metric_label(metric), numeric=False),
+        Cell(str(count)),
+        Cell(number(compared.difference, metric, sign=True), compared.bracket),
+        Cell(p_value(row["p"])),
+        Cell(p_value(row["p_holm"])),
+        Cell(judged, tone=compared.tone if judged in ("better", "worse") else "", numeric=False),
     )
+    # "Identical" is said by the verdict already.
+    note = "" if judged in str(row["note"]) else str(row["note"])
+    return Row(f"{arm_label(row['arm'])} vs {arm_label(row['against'])}", cells, note=note)

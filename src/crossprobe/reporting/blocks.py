@@ -64,6 +64,7 @@ class Cell:
         text: What it says.
         detail: Smaller, below it.
         claim: What a paper claims, set apart from what was measured.
+        test: What a test says, below the detail.
         strong: Whether it is the best of its column.
         tone: Colours a verdict.
         heat: Share 0 to 1 of background shading, none where None.
@@ -77,6 +78,7 @@ class Cell:
     tone: str = ""
     heat: float | None = None
     numeric: bool = True
+    test: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Table:
     groups: tuple[tuple[str, int], ...] = ()
     note: str = ""
     kind: str = "table"
+
+    @property
+    def heated(self) -> bool:
+        """Whether any cell is shaded: columns are then as wide as one another."""
+        return any(cell.heat is not None for row in self.rows for cell in row.cells)
 
 
 @dataclass(frozen=True)
@@ -187,8 +194,8 @@ class ReportImage:
 
 def chart(light: Figure, dark: Figure, caption: str, alternative: str = "") -> Chart:
     """Packs a drawing in both looks into the page."""
-    addresses = (data_address(svg_bytes(figure), "image/svg+xml") for figure in (light, dark))
-    return Chart(*addresses, caption, alternative or caption)
+    first, second = (data_address(svg_bytes(figure), "image/svg+xml") for figure in (light, dark))
+    return Chart(first, second, caption, alternative or caption)
 
 
 def plain_table(frame: pd.DataFrame, caption: str, note: str = "") -> Table:

@@ -32,7 +32,7 @@ def arms_dot_plot(table: pd.DataFrame, metric: str = "dsc", theme: Theme = LIGHT
     colours = arm_colours(arms, theme)
     with drawing(theme):
         figure = Figure(figsize=(9.2, 0.9 + 0.42 * max(len(arms), 1)), layout="constrained")
-        grid = figure.subplots(1, max(len(sites), 1), sharey=True, squeeze=False)[0]
+        grid = figure.subplots(1, max(len(sites), 1), sharex=True, sharey=True, squeeze=False)[0]
         for axes, site in zip(grid, sites, strict=False):
             rows = chosen[chosen["site"] == site].set_index("arm")
             _dots(axes, rows, arms, colours, theme)
@@ -40,11 +40,11 @@ def arms_dot_plot(table: pd.DataFrame, metric: str = "dsc", theme: Theme = LIGHT
             axes.set_xlabel(metric_label(metric))
         grid[0].set_yticks(range(len(arms)), [arm_label(arm) for arm in arms])
         if chosen["claimed"].notna().any():
-            hollow = {"marker": "D", "color": theme.muted, "markerfacecolor": "none", "linestyle": "none"}
-            handles = [
-                Line2D([], [], marker="o", color=theme.muted, label="measured, with its interval"),
-                Line2D([], [], markersize=5, label="claimed by the paper, on other data", **hollow),
-            ]
+            claimed = Line2D([], [], marker="D", color=theme.muted, markersize=5, linestyle="none")
+            claimed.set_markerfacecolor("none")
+            claimed.set_label("claimed by the paper, on other data")
+            measured = Line2D([], [], marker="o", color=theme.muted, label="measured, with its interval")
+            handles = [measured, claimed]
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -56,7 +56,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, arms: Sequence[str], colours: dict[str
         if arm not in rows.index:
             continue
         row, colour = rows.loc[arm], colours[arm]
-        if math.isfinite(row["low"]):
+        if np.isfinite(row["low"]):
             axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, alpha=0.75)
         axes.plot(row["mean"], place, "o", color=colour, markersize=7)
         axes.plot(row["claimed"], place, "D", color=theme.muted, markerfacecolor="none", markersize=5)
@@ -107,7 +107,7 @@ def paired_differences_plot(
             axes.text(1.01, place, label, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
         axes.set_yticks(range(len(arms)), [arm_label(arm) for arm in arms])
         axes.set_xlabel(
-            f"{metric_label(metric)} less that of {arm_label(baseline).lower()}, one dot a patient"
+            f"difference in {metric_label(metric)} to {arm_label(baseline).lower()}, one dot a patient"
         )
         axes.set_title(f"Differences on {site} test patients")
     return figure

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from crossprobe.evaluation.arms_table import declared_p
 from crossprobe.evaluation.label_free import CRITERIA
-from crossprobe.evaluation.statistics import compare
 from crossprobe.reporting.blocks import Block, Cell, Paragraph, Row, Section, Table
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_colours, arm_label, metric_label
-from crossprobe.reporting.wording import MISSING, interval, number, p_value, plural, verdict
+from crossprobe.reporting.wording import MISSING, number, p_value, plural, verdict
 
 FUSION_NOTE = (
     "Two sigmoid branches weighted by one increasing function of their own confidence give the same mask as "
@@ -53,17 +53,14 @@ def fusion_section(inputs: ReportInputs) -> Section | None:
     for rival in dict.fromkeys(rivals):
         if inputs.row(rival) is None:
             continue
-        found = compare(inputs.patients, roles.fused, rival, "target", "dsc", inputs.statistics)
-        difference, low, high = (float(str(found[part])) for part in ("difference", "low", "high"))
-        count = int(str(found["n_patients"]))
-        p = declared_p(inputs.comparisons, roles.fused, rival, "target", "dsc")
+        compared = inputs.compared(roles.fused, rival)
         cells = (
-            Cell(str(count)),
-            Cell(number(difference, sign=True), interval(low, high, sign=True)),
-            Cell(p_value(p)),
-            Cell(verdict(difference, low, high, p, count), numeric=False),
+            Cell(str(compared.n_patients)),
+            Cell(number(compared.difference, sign=True), compared.bracket),
+            Cell(p_value(compared.p_holm)),
+            Cell(verdict(compared), numeric=False),
         )
-        rows.append(Row(f"{arm_label(roles.fused)} less {arm_label(rival)}", cells, colours.get(rival, "")))
+        rows.append(Row(f"{arm_label(roles.fused)} vs {arm_label(rival)}", cells, colours.get(rival, "")))
     columns = ("n", "difference", "Holm p", "verdict")
     table = Table("Fusion against what it is made of, target DSC", "Comparison", columns, tuple(rows))
     return Section(
@@ -137,29 +134,28 @@ def breakdown_section(inputs: ReportInputs, metric: str = "dsc") -> Section | No
     if inputs.breakdown is None:
         return None
     table = inputs.breakdown[inputs.breakdown["metric"] == metric]
-    blocks = [_breakdown_table(part, str(by), metric) for by, part in table.groupby("by", sort=False)]
+    parts = table.groupby("by", sort=False)
+    blocks = [_breakdown_table(part, str(by), metric, inputs.names()) for by, part in parts]
     if not blocks:
         return None
     note = Paragraph("Groups are small and were not tested: they show where to look, not what is so.", "note")
     return Section("breakdown", "By device, view, operator and class", (*blocks, note))
 
 
-def _breakdown_table(table: pd.DataFrame, by: str, metric: str) -> Table:
-    arms = list(dict.fromkeys(table["arm"]))
-    low, high = table["mean"].min(), table["mean"].max()
+def _breakdown_table(table: pd.DataFrame, by: str, metric: str, order: list[str]) -> Table:
+    arms = [arm for arm in order if arm in set(table["arm"])]
+    low, high = float(table["mean"].min()), float(table["mean"].max())
     rows = []
-    for (site, group), part in table.groupby(["site", "group"], sort=True):
-        by_arm = part.set_index("arm")
+    sites = sorted(dict.fromkeys(table["site"]), key=lambda site: site != "target")
+    groups = [(site, group) for site in sites for group in sorted(set(table["group"][table["site"] == site]))]
+    for site, group in groups:
+        part = table[(table["site"] == site) & (table["group"] == group)]
+        means = dict(zip(part["arm"], part["mean"].astype(float), strict=True))
         cells = []
         for arm in arms:
-            if arm not in by_arm.index:
-                cells.append(Cell(MISSING))
-                continue
-            mean = float(by_arm.loc[arm, "mean"])
-            heat = (mean - low) / (high - low) if high > low else None
-            cells.append(Cell(number(mean, metric), heat=heat))
-        largest = part.loc[part["n_patients"].idxmax()]
-        patients, frames = int(largest["n_patients"]), int(largest["n_frames"])
+            heat = (means[arm] - low) / (high - low) if arm in means and high > low else None
+            cells.append(Cell(number(means.get(arm, math.nan), metric), heat=heat))
+        patients, frames = int(part["n_patients"].max()), int(part["n_frames"].max())
         sizes = f"{site}: {plural(patients, 'patient')}, {plural(frames, 'frame')}"
         rows.append(Row(str(group), tuple(cells), note=sizes))
     label = "class (such as fracture)" if by == "class" else by

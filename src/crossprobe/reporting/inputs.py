@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
-from crossprobe.evaluation.arms_table import ArmRoles
-from crossprobe.evaluation.statistics import StatisticsSettings
+from crossprobe.evaluation.arms_table import declared_p
+from crossprobe.evaluation.comparison_settings import ArmRoles, StatisticsSettings
+from crossprobe.evaluation.statistics import compare
 from crossprobe.reporting.blocks import ReportImage, Section
+from crossprobe.reporting.wording import Compared
+
+_PARTS = ("difference", "low", "high", "p_holm")
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,21 @@ class ReportInputs:
         table = self.arms
         found = table[(table["arm"] == arm) & (table["site"] == site) & (table["metric"] == metric)]
         return found.iloc[0] if len(found) else None
+
+    def to_role(self, arm: str | None, role: str, site: str = "target") -> Compared | None:
+        """Reads an arm's difference in DSC to the baseline or the fused arm; None where there is none."""
+        row = self.row(arm, site)
+        if row is None or not math.isfinite(row[f"{role}_difference"]):
+            return None
+        difference, low, high, p = (float(row[f"{role}_{part}"]) for part in _PARTS)
+        return Compared(difference, low, high, p, int(row["n_patients"]))
+
+    def compared(self, arm: str, against: str) -> Compared:
+        """Compares any two arms in target DSC; the corrected p only where the pair was declared."""
+        found = compare(self.patients, arm, against, "target", "dsc", self.statistics)
+        difference, low, high, count = (found[part] for part in ("difference", "low", "high", "n_patients"))
+        p = declared_p(self.comparisons, arm, against, "target", "dsc")
+        return Compared(float(difference), float(low), float(high), p, int(count))
 
     def without_target_labels(self) -> list[str]:
         """Arms that never saw a label of the target."""

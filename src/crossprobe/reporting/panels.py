@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -77,14 +78,14 @@ class ReconstructionPanel:
 
 
 def region_of_interest(
-    masks: Sequence[np.ndarray], shape: tuple[int, int], margin: float = 0.35
+    masks: Sequence[np.ndarray], shape: tuple[int, int], margin: float = 0.2
 ) -> tuple[slice, slice]:
     """Finds the box worth enlarging: around every mask, with a margin, and never a sliver.
 
     Args:
         masks: Masks [H, W].
         shape: Height and width of the frame.
-        margin: Margin as a share of the box's longer side.
+        margin: Margin on every side, as a share of the box's side.
 
     Returns:
         Slices of rows and columns; the whole frame where every mask is empty.
@@ -96,14 +97,13 @@ def region_of_interest(
     )
     if not union.any():
         return slice(0, shape[0]), slice(0, shape[1])
-    spans = []
     ends = [np.flatnonzero(union.any(axis=axis))[[0, -1]] for axis in (1, 0)]
-    longest = max(end - start + 1 for start, end in ends)
+    stretch = 1 + 2 * margin
+    longest = max(end - start + 1 for start, end in ends) * stretch
+    spans = []
     for (start, end), limit in zip(ends, shape, strict=True):
-        wanted = max((end - start + 1) + 2 * margin * longest, 0.62 * longest * (1 + 2 * margin))
-        half, middle = wanted / 2, (start + end + 1) / 2
-        low, high = int(max(0, np.floor(middle - half))), int(min(limit, np.ceil(middle + half)))
-        spans.append(slice(low, high))
+        half, middle = max((end - start + 1) * stretch, longest / 2) / 2, (start + end + 1) / 2
+        spans.append(slice(int(max(0, np.floor(middle - half))), int(min(limit, np.ceil(middle + half)))))
     return spans[0], spans[1]
 
 
@@ -127,42 +127,49 @@ def _outline(axes: Axes, mask: np.ndarray | None, colour: str, width: float = 1.
         axes.contour(columns, rows, padded, levels=[0.5], colors=[each], linewidths=[thick], alpha=alpha)
 
 
-def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT) -> Figure:
-    """Draws frames down and arms across: the whole frame first, then its region of interest for every arm.
+def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, columns: int = 5) -> Figure:
+    """Draws for each frame the whole of it, then its region of interest for every arm.
 
     Args:
-        panels: Frames; the arms of the first one set the columns.
+        panels: Frames; all with the same arms.
         theme: Light or dark.
+        columns: Panels side by side at most; a frame with more arms takes several lines.
 
     Returns:
         The figure.
     """
-    arms = list(panels[0].predictions)
+    count = 1 + len(panels[0].predictions)
+    width = min(columns, count)
+    lines = math.ceil(count / width)
     with drawing(theme):
-        width = 1 + len(arms)
-        figure = Figure(figsize=(1.75 * width, 0.55 + 1.78 * len(panels)), layout="constrained")
-        grid = figure.subplots(len(panels), width, squeeze=False)
+        size = (2.0 * width, 0.5 + 1.7 * lines * len(panels))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(len(panels) * lines, width, squeeze=False).reshape(len(panels), -1)
         for row, panel in zip(grid, panels, strict=True):
-            present = [mask for mask in panel.predictions.values() if mask is not None]
-            present += [] if panel.reference is None else [panel.reference]
-            box = region_of_interest(present, panel.image.shape[:2])
-            _show(row[0], panel.image)
-            _outline(row[0], panel.reference, REFERENCE_OUTLINE, 1.0)
-            frame = (box[1].start - 0.5, box[0].start - 0.5)
-            size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
-            row[0].add_patch(
-                Rectangle(frame, *size, fill=False, edgecolor="#ffffff", linewidth=0.8, linestyle=":")
-            )
-            row[0].set_title(panel.title, fontsize=7.5, fontweight="normal")
-            for axes, arm in zip(row[1:], arms, strict=True):
-                _show(axes, panel.image[box])
-                _outline(axes, None if panel.reference is None else panel.reference[box], REFERENCE_OUTLINE)
-                _outline(axes, panel.predictions[arm][box], PREDICTION_OUTLINE)
-                score = panel.scores.get(arm)
-                label = arm_label(arm) + ("" if score is None else f"  {score:.3f}")
-                axes.set_title(label, fontsize=7.5, fontweight="normal")
+            _prediction_row(list(row), panel)
+            for axes in row[count:]:
+                axes.set_visible(False)
         _outline_legend(figure, theme)
     return figure
+
+
+def _prediction_row(row: Sequence[Axes], panel: PredictionPanel) -> None:
+    """One frame: the whole, with the enlarged box dotted, then the box for every arm."""
+    masks = [*panel.predictions.values(), *([] if panel.reference is None else [panel.reference])]
+    box = region_of_interest(masks, (panel.image.shape[0], panel.image.shape[1]))
+    _show(row[0], panel.image)
+    _outline(row[0], panel.reference, REFERENCE_OUTLINE, 1.0)
+    corner = (box[1].start - 0.5, box[0].start - 0.5)
+    size = (box[1].stop - box[1].start, box[0].stop - box[0].start)
+    row[0].add_patch(Rectangle(corner, *size, fill=False, edgecolor="#ffffff", linewidth=0.9, linestyle=":"))
+    row[0].set_title(panel.title, fontsize=8)
+    for axes, (arm, mask) in zip(row[1:], panel.predictions.items(), strict=False):
+        _show(axes, panel.image[box])
+        _outline(axes, None if panel.reference is None else panel.reference[box], REFERENCE_OUTLINE)
+        _outline(axes, mask[box], PREDICTION_OUTLINE)
+        score = panel.scores.get(arm)
+        label = arm_label(arm) + ("" if score is None else f"  {score:.3f}")
+        axes.set_title(label, fontsize=8, fontweight="normal")
 
 
 def _outline_legend(figure: Figure, theme: Theme) -> None:

@@ -213,9 +213,11 @@ def speed_section(inputs: ReportInputs) -> Section | None:
         "frames a second",
         "memory (MB)",
     )
-    note = f"Measured on {devices}. Latency: one frame at a time, p50. Frames a second: in batches. Memory: peak of "
+    note = f"Measured on {devices}. Latency: one frame at a time, p50. Frames a second: in batches. "
     return Section(
-        "speed", "Speed", (Table("Speed", "Arm", columns, tuple(rows), note=f"{note}the {memory}."),)
+        "speed",
+        "Speed",
+        (Table("Speed", "Arm", columns, tuple(rows), note=f"{note}Memory: peak of the {memory}."),),
     )
 
 

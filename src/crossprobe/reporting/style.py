@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -51,13 +52,13 @@ _COLOURS = {
 }
 _SPARE = ("#e69f00", "#cc79a7", "#8f7a00", "#6a51a3", "#a6761d", "#1b9e9e", "#d0417e", "#668000")
 # Dark blues and greys sink into a dark page.
-_LIFTED = {"#0072b2": "#4aa8e0", "#4e5a66": "#a9b4bf", "#7c8894": "#98a4af", "#8f7a00": "#c9b537"}
+_LIFTED = {"#0072b2": "#7c9cff", "#4e5a66": "#a9b4bf", "#7c8894": "#98a4af", "#8f7a00": "#c9b537"}
 
 _ARMS = {
     "source_only": "Source only",
     "source_only_imagenet": "Source only, ImageNet start",
     "mim": "MIM",
-    "simclr": "SimCLR (gap 0)",
+    "simclr": "SimCLR (gap\u00a00)",
     "mt_nxent": "MT-NXent",
     "fused_average": "Plain average",
     "fused_entropy": "Fusion, entropy",
@@ -74,6 +75,7 @@ _METRICS = {
     "ece": "ECE",
     "brier": "Brier",
     "loss": "loss",
+    "dsc_truth": "DSC, true mask",
 }
 
 REFERENCE_OUTLINE = "#ffd43b"
@@ -121,7 +123,7 @@ def drawing(theme: Theme = LIGHT) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    look = {
+    look: dict[Any, Any] = {
         "font.family": "sans-serif",
         "font.sans-serif": ["DejaVu Sans"],
         "font.size": 9,

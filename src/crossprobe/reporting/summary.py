@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
-from crossprobe.evaluation.arms_table import declared_p
-from crossprobe.evaluation.statistics import SMALLEST_TESTABLE, compare, smallest_p
-from crossprobe.reporting.blocks import Bullets, Paragraph, Section, Tile, Tiles
+from crossprobe.evaluation.statistics import SMALLEST_TESTABLE, smallest_p
+from crossprobe.reporting.blocks import Block, Bullets, Paragraph, Section, Tile, Tiles
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_label
-from crossprobe.reporting.wording import number, p_clause, plural, tone, verdict, with_interval
+from crossprobe.reporting.wording import HELPS, interval, number, p_clause, plural, verdict, with_interval
 
 
 def best_arm(inputs: ReportInputs, site: str = "target", metric: str = "dsc") -> str | None:
@@ -19,7 +16,7 @@ def best_arm(inputs: ReportInputs, site: str = "target", metric: str = "dsc") ->
     table = inputs.arms
     chosen = table[(table["site"] == site) & (table["metric"] == metric)]
     chosen = chosen[chosen["arm"].isin(inputs.without_target_labels())].dropna(subset="mean")
-    return str(chosen.loc[chosen["mean"].idxmax(), "arm"]) if len(chosen) else None
+    return str(chosen["arm"].iloc[int(chosen["mean"].argmax())]) if len(chosen) else None
 
 
 def summary(inputs: ReportInputs) -> Section:
@@ -32,45 +29,51 @@ def summary(inputs: ReportInputs) -> Section:
         The section: the figures that matter as tiles, then sentences.
     """
     best = best_arm(inputs)
-    if best is None:
+    row = inputs.row(best)
+    if best is None or row is None:
         text = "No arm has a score on labelled target test patients, so nothing can be said about the target."
         return Section("summary", "Summary", (Paragraph(text, "warning"),))
-    sentences = [_best(inputs, best), *_shift(inputs)]
-    sentences += [_against_baseline(inputs, arm, "Pretraining with ") for arm in inputs.self_supervised()]
-    sentences += _fusion(inputs) + _recovered(inputs, best) + _choice(inputs)
-    blocks = [Tiles(tuple(_tiles(inputs, best))), Bullets(tuple(text for text in sentences if text))]
-    n_patients = int(_row(inputs, best)["n_patients"])
+    sentences = [_best(inputs, best, row), *_shift(inputs)]
+    sentences += [_to_baseline(inputs, arm, "Pretraining with ") for arm in inputs.self_supervised()]
+    sentences += _fusion(inputs) + _recovered(inputs, row) + _choice(inputs)
+    said = tuple(text for text in sentences if text)
+    blocks: list[Block] = [Tiles(tuple(_tiles(inputs, best, row))), Bullets(said)]
+    n_patients = int(row["n_patients"])
     if n_patients < SMALLEST_TESTABLE:
-        blocks.append(
-            Paragraph(
-                f"Only {plural(n_patients, 'patient')} in the target test part: no two-sided signed rank "
-                f"test can give p below {smallest_p(n_patients):.3f}, whatever the data. Read the figures as "
-                "a rehearsal.",
-                "warning",
-            )
+        text = (
+            f"Only {plural(n_patients, 'patient')} in the target test part: no two-sided signed rank test "
+            f"can give p below {smallest_p(n_patients):.3f}, whatever the data. Read the figures as a "
+            "rehearsal."
         )
+        blocks.append(Paragraph(text, "warning"))
     return Section("summary", "Summary", tuple(blocks))
-
-
-def _row(inputs: ReportInputs, arm: str | None, site: str = "target") -> pd.Series:
-    row = inputs.row(arm, site)
-    assert row is not None
-    return row
 
 
 def _figure(row: pd.Series) -> str:
     return with_interval(row["mean"], row["low"], row["high"], row["metric"])
 
 
-def _best(inputs: ReportInputs, best: str) -> str:
-    row = _row(inputs, best)
+def _best(inputs: ReportInputs, best: str, row: pd.Series) -> str:
+    label = arm_label(best)
+    twins = [arm_label(arm) for arm in _as_good(inputs, best, row)]
+    label += f" (and, with the same scores, {', '.join(twins)})" if twins else ""
     text = (
-        f"Best on the target by DSC, among arms that saw no target label: {arm_label(best)}, {_figure(row)} "
-        f"over {plural(int(row['n_patients']), 'patient')}."
+        f"Best on the target by DSC, among arms that saw no target label: {label}, {_figure(row)} over "
+        f"{plural(int(row['n_patients']), 'patient')}."
     )
     if best == inputs.roles.baseline:
         return f"{text} No adaptation did better than training on the source alone."
     return text
+
+
+def _as_good(inputs: ReportInputs, best: str, row: pd.Series) -> list[str]:
+    """Other arms with the very same mean and interval: fusion modes that give the same masks."""
+    same = []
+    for arm in inputs.without_target_labels():
+        other = inputs.row(arm)
+        if arm != best and other is not None and abs(other["mean"] - row["mean"]) < 1e-12:
+            same.append(arm)
+    return same
 
 
 def _shift(inputs: ReportInputs) -> list[str]:
@@ -78,62 +81,57 @@ def _shift(inputs: ReportInputs) -> list[str]:
     source, target = (inputs.row(inputs.roles.baseline, site) for site in ("source", "target"))
     if source is None or target is None:
         return []
-    change = target["mean"] - source["mean"]
-    label = arm_label(inputs.roles.baseline)
+    change, label = target["mean"] - source["mean"], arm_label(inputs.roles.baseline)
     if change >= 0:
         return [f"{label} loses nothing from source ({_figure(source)}) to target ({_figure(target)})."]
     return [
-        f"The change of device costs {label.lower()} {number(-change)} DSC: "
-        f"{_figure(source)} on the source, {_figure(target)} on the target."
+        f"The change of device costs {label.lower()} {number(-change)} DSC: {_figure(source)} on the "
+        f"source's test patients, {_figure(target)} on the target's."
     ]
 
 
-def _against_baseline(inputs: ReportInputs, arm: str, lead: str = "") -> str:
-    row = inputs.row(arm)
-    if row is None or not math.isfinite(row["baseline_difference"]):
+def _to_baseline(inputs: ReportInputs, arm: str, lead: str = "") -> str:
+    compared = inputs.to_role(arm, "baseline")
+    if compared is None:
         return ""
-    parts = (row["baseline_difference"], row["baseline_low"], row["baseline_high"])
-    judged = verdict(*parts, row["baseline_p_holm"], int(row["n_patients"]))
-    difference = with_interval(*parts, sign=True)
-    p = p_clause(row["baseline_p_holm"])
-    return f"{lead}{arm_label(arm)} {judged}: {difference} DSC against source only, {p}."
+    judged = verdict(compared, HELPS)
+    baseline = arm_label(inputs.roles.baseline).lower()
+    return f"{lead}{arm_label(arm)} {judged}: {compared.text} DSC vs {baseline}, {p_clause(compared.p_holm)}."
 
 
 def _fusion(inputs: ReportInputs) -> list[str]:
     """Fusion against the baseline, its better branch and the plain average."""
     roles = inputs.roles
-    fused = inputs.row(roles.fused)
-    if fused is None or roles.fused is None:
+    if roles.fused is None or inputs.row(roles.fused) is None:
         return []
-    sentences = [_against_baseline(inputs, roles.fused)]
-    branches = {arm: row for arm in roles.branches if (row := inputs.row(arm)) is not None}
-    rivals = [max(branches, key=lambda arm: branches[arm]["mean"])] if branches else []
-    rivals += [roles.average] if roles.average and inputs.row(roles.average) is not None else []
-    for rival in rivals:
-        found = compare(inputs.patients, roles.fused, rival, "target", "dsc", inputs.statistics)
-        parts = [float(str(found[part])) for part in ("difference", "low", "high")]
-        count = int(str(found["n_patients"]))
-        p = declared_p(inputs.comparisons, roles.fused, rival, "target", "dsc")
-        name = "the plain average" if rival == roles.average else f"its better branch, {arm_label(rival)},"
-        lead = f"{arm_label(roles.fused)} against {name}"
-        judged = verdict(parts[0], parts[1], parts[2], p, count)
-        figures = "" if judged.startswith("changes nothing") else f": {with_interval(*parts, sign=True)} DSC"
-        sentences.append(f"{lead} {judged}{figures}.")
+    sentences = [_to_baseline(inputs, roles.fused)]
+    branches = {arm: float(row["mean"]) for arm in roles.branches if (row := inputs.row(arm)) is not None}
+    rivals = {}
+    if branches:
+        better = max(branches, key=lambda arm: branches[arm])
+        rivals[better] = f"its better branch, {arm_label(better)}"
+    if roles.average and roles.average != roles.fused and inputs.row(roles.average) is not None:
+        rivals[roles.average] = "the plain average"
+    for rival, name in rivals.items():
+        compared = inputs.compared(roles.fused, rival)
+        figures = "" if compared.identical else f", {compared.text} DSC, {p_clause(compared.p_holm)}"
+        sentences.append(f"{arm_label(roles.fused)} against {name}: {verdict(compared)}{figures}.")
     return sentences
 
 
-def _recovered(inputs: ReportInputs, best: str) -> list[str]:
+def _recovered(inputs: ReportInputs, best: pd.Series) -> list[str]:
     """Share of the gap between baseline and reference that the best arm closes."""
     baseline, reference = inputs.row(inputs.roles.baseline), inputs.row(inputs.roles.reference)
     if baseline is None or reference is None:
         return []
-    gap, gain = reference["mean"] - baseline["mean"], _row(inputs, best)["mean"] - baseline["mean"]
+    gap, gain = reference["mean"] - baseline["mean"], best["mean"] - baseline["mean"]
     label = arm_label(str(inputs.roles.reference))
+    name = arm_label(inputs.roles.baseline).lower()
     if gap <= 0:
-        return [f"{label} ({_figure(reference)}) is not above source only here: there is no gap to close."]
+        return [f"{label} ({_figure(reference)}) is not above {name} here: there is no gap to close."]
     return [
-        f"{label} reaches {_figure(reference)}; the best arm closes {100 * gain / gap:.0f} % of the "
-        f"{number(gap)} DSC between it and source only."
+        f"{label} reaches {_figure(reference)} with target labels; the best arm without them closes "
+        f"{100 * gain / gap:.0f} % of the {number(gap)} DSC between it and {name}."
     ]
 
 
@@ -151,31 +149,25 @@ def _choice(inputs: ReportInputs) -> list[str]:
     return [f"{text}, {number(row['regret'])} DSC short of the best candidate, {arm_label(row['oracle'])}."]
 
 
-def _tiles(inputs: ReportInputs, best: str) -> list[Tile]:
-    row = _row(inputs, best)
-    detail = f"{_figure(row).split(' ', 1)[-1]}, n = {int(row['n_patients'])}"
+def _tiles(inputs: ReportInputs, best: str, row: pd.Series) -> list[Tile]:
+    detail = f"{interval(row['low'], row['high'])} n = {int(row['n_patients'])}".strip()
     tiles = [Tile(f"Best target DSC: {arm_label(best)}", number(row["mean"]), detail)]
     shown = best
     if best == inputs.roles.baseline and inputs.row(inputs.roles.fused) is not None:
         shown = str(inputs.roles.fused)
-    against = inputs.row(shown)
-    if against is not None and math.isfinite(against["baseline_difference"]):
-        parts = (against["baseline_difference"], against["baseline_low"], against["baseline_high"])
-        judged = tone(*parts, int(against["n_patients"]))
-        detail = (
-            with_interval(*parts, sign=True).split(" ", 1)[-1] + f", {p_clause(against['baseline_p_holm'])}"
-        )
-        tiles.append(
-            Tile(f"{arm_label(shown)} less source only", number(parts[0], sign=True), detail, judged)
-        )
-    source = inputs.row(inputs.roles.baseline, "source")
-    target = inputs.row(inputs.roles.baseline)
+    compared = inputs.to_role(shown, "baseline")
+    baseline = arm_label(inputs.roles.baseline)
+    if compared is not None:
+        detail = f"{compared.bracket} {p_clause(compared.p_holm)}".strip()
+        label = f"Target DSC, {arm_label(shown)} vs {baseline.lower()}"
+        tiles.append(Tile(label, number(compared.difference, sign=True), detail, compared.tone))
+    source, target = (inputs.row(inputs.roles.baseline, site) for site in ("source", "target"))
     if source is not None and target is not None:
         change = target["mean"] - source["mean"]
         detail = f"{number(source['mean'])} on source, {number(target['mean'])} on target"
-        tiles.append(Tile("Source only: target less source", number(change, sign=True), detail))
+        tiles.append(Tile(f"Change of device, {baseline.lower()}", number(change, sign=True), detail))
     if inputs.regret is not None and len(inputs.regret):
         regret = inputs.regret.iloc[0]
         detail = f"chose {arm_label(regret['chosen'])}, best was {arm_label(regret['oracle'])}"
-        tiles.append(Tile("Regret of the label-free choice", number(regret["regret"]), detail))
+        tiles.append(Tile("Regret of the label-free choice, DSC", number(regret["regret"]), detail))
     return tiles

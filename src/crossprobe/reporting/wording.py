@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from crossprobe.evaluation.arms_table import LOWER_IS_BETTER
@@ -12,6 +13,7 @@ Tone = Literal["better", "worse", "none", "unknown"]
 
 MISSING = "\u2013"
 _MINUS = "\u2212"
+SPACE = "\u00a0"
 
 
 def number(value: float, metric: str = "dsc", sign: bool = False) -> str:
@@ -37,7 +39,7 @@ def interval(low: float, high: float, metric: str = "dsc", sign: bool = False) -
     """Writes an interval in brackets, or nothing where there is none."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"[{number(low, metric, sign)}, {number(high, metric, sign)}]"
+    return f"[{number(low, metric, sign)},{SPACE}{number(high, metric, sign)}]"
 
 
 def with_interval(mean: float, low: float, high: float, metric: str = "dsc", sign: bool = False) -> str:
@@ -49,14 +51,14 @@ def p_value(p: float) -> str:
     """Writes a p value: three decimals, or below which bound it lies."""
     if p is None or not math.isfinite(p):
         return MISSING
-    return "< .001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def p_clause(p: float) -> str:
     """Writes a corrected p value as part of a sentence."""
     if p is None or not math.isfinite(p):
         return "no test declared"
-    return "Holm p < .001" if p < 0.001 else f"Holm p = {p:.3f}"
+    return f"Holm p{SPACE}<{SPACE}0.001" if p < 0.001 else f"Holm p{SPACE}={SPACE}{p:.3f}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -64,54 +66,76 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def tone(difference: float, low: float, high: float, n_patients: int, metric: str = "dsc") -> Tone:
-    """Judges a difference by its interval alone.
+@dataclass(frozen=True)
+class Compared:
+    """An arm less a reference on the same patients.
 
-    Args:
-        difference: Arm less reference.
-        low: Lower end of its interval.
+    Attributes:
+        difference: Mean difference.
+        low: Lower end of its interval, NaN where there is none.
         high: Upper end.
+        p_holm: Corrected p, NaN where the pair was not declared.
         n_patients: Patients behind it.
-        metric: What was measured: for distances less is better.
-
-    Returns:
-        `better` or `worse` where the interval leaves zero out, `none` where it covers it, `unknown` where
-        there are too few patients to judge.
+        metric: What was measured.
     """
-    if n_patients < 2 or not (math.isfinite(low) and math.isfinite(high)):
-        return "unknown"
-    if low <= 0 <= high:
-        return "none"
-    return "better" if (difference > 0) != (metric in LOWER_IS_BETTER) else "worse"
+
+    difference: float
+    low: float
+    high: float
+    p_holm: float
+    n_patients: int
+    metric: str = "dsc"
+
+    @property
+    def text(self) -> str:
+        """The signed difference with its interval."""
+        return with_interval(self.difference, self.low, self.high, self.metric, sign=True)
+
+    @property
+    def bracket(self) -> str:
+        """The signed interval alone."""
+        return interval(self.low, self.high, self.metric, sign=True)
+
+    @property
+    def identical(self) -> bool:
+        """Whether the arms agree on every patient."""
+        return self.difference == self.low == self.high == 0
+
+    @property
+    def tone(self) -> Tone:
+        """What the interval alone says; `unknown` where there are too few patients for one."""
+        if self.n_patients < 2 or not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return "unknown"
+        if self.low <= 0 <= self.high:
+            return "none"
+        return "better" if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
 
 
-def verdict(
-    difference: float, low: float, high: float, p_holm: float, n_patients: int, metric: str = "dsc"
-) -> str:
+HELPS = ("helps here", "hurts here", "does not help here (interval covers 0)")
+BETTER = ("better", "worse", "no difference shown (interval covers 0)")
+
+
+def verdict(compared: Compared, words: tuple[str, str, str] = BETTER) -> str:
     """Says in words what a comparison shows, and no more than it shows.
 
     Args:
-        difference: Arm less reference.
-        low: Lower end of its interval.
-        high: Upper end.
-        p_holm: Corrected p; NaN where the pair was not declared.
-        n_patients: Patients behind it.
-        metric: What was measured.
+        compared: The comparison.
+        words: For an arm above, below and not clearly apart from the reference: `BETTER` or `HELPS`.
 
     Returns:
-        A clause such as "helps here" or "does not help here (interval covers 0)".
+        A clause such as "better" or "does not help here (interval covers 0)".
     """
-    if n_patients < 2 or not math.isfinite(difference):
+    if compared.n_patients < 2 or not math.isfinite(compared.difference):
         return "cannot be judged on so few patients"
-    if difference == low == high == 0:
-        return "changes nothing: identical on every patient"
-    judged = tone(difference, low, high, n_patients, metric)
-    few = f"; {n_patients} patients are too few for a test" if n_patients < SMALLEST_TESTABLE else ""
-    if judged in ("none", "unknown"):
-        return f"does not help here (interval covers 0{few})"
-    word = "helps here" if judged == "better" else "hurts here"
+    if compared.identical:
+        return "identical on every patient"
+    count = compared.n_patients
+    few = f"; {count} patients are too few for a test" if count < SMALLEST_TESTABLE else ""
+    if compared.tone in ("none", "unknown"):
+        return words[2] + few
+    word = words[0] if compared.tone == "better" else words[1]
     if few:
         return f"{word} by its interval{few}"
-    if math.isfinite(p_holm) and p_holm >= 0.05:
+    if math.isfinite(compared.p_holm) and compared.p_holm >= 0.05:
         return f"{word} by its interval, but not after correction"
     return word

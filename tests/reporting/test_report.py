@@ -1,0 +1,218 @@
+"""The page: every section, nothing from outside, every name escaped, whatever is missing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from crossprobe.evaluation.aggregate import breakdown
+from crossprobe.evaluation.arms_table import ArmRoles
+from crossprobe.reporting.blocks import ReportImage, Section, plain_table
+from crossprobe.reporting.report import SECTIONS, render_page, render_report
+from crossprobe.reporting.run_sections import LISTED, flatten, sizes_of
+
+VOID = {"meta", "img", "source", "br", "link"}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would ask for, the headings, and tags that are never closed."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.anchors: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name in ("src", "srcset", "data", "poster"):
+                self.addresses.append(value)
+            elif name == "href":
+                self.links.add(value)
+            elif name == "id":
+                self.anchors.add(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+@pytest.fixture(scope="module")
+def page(study) -> str:
+    return render_report(study)
+
+
+def words(page: str) -> str:
+    text = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)).replace("\u00a0", " ")
+
+
+def test_every_section_is_there_and_linked(page, study):
+    parsed = Page(page)
+    assert not parsed.open, "every tag is closed"
+    expected = {"summary", "data", "arms", "tests", "fusion", "label-free", "breakdown", "panels", "weights"}
+    expected |= {"reconstruction", "curves", "calibration", "speed", "rejections", "limits"}
+    assert expected <= parsed.anchors
+    assert {f"#{anchor}" for anchor in expected} <= parsed.links
+    assert {link[1:] for link in parsed.links} <= parsed.anchors
+
+
+def test_nothing_is_asked_from_outside(page):
+    parsed = Page(page)
+    assert len(parsed.addresses) > 8
+    assert all(address.startswith("data:image/") for address in parsed.addresses)
+    assert not {"script", "link", "iframe"} & set(parsed.tags)
+    assert "@import" not in page
+    assert "url(" not in page
+    assert all(link.startswith("#") for link in parsed.links)
+
+
+def test_the_page_is_the_same_for_the_same_numbers(study):
+    bare = {"images": {}, "reliability": None}
+    kept = {name: getattr(study, name) for name in study.__dataclass_fields__} | bare
+    assert render_report(type(study)(**kept)) == render_report(type(study)(**kept))
+
+
+def test_numbers_of_the_table_are_on_the_page(page, study):
+    text = words(page)
+    row = study.row("mim")
+    assert f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}] claimed 0.712" in text
+    assert "n = 12 patients" in text
+    assert "arXiv:2605.29122" in text
+    assert "a landmark, not a bar" in text
+    assert "sha256:6f1c52d09a7be4" in text
+    assert "finetune.learning_rate" in text
+    assert "Both empty: overlap 1" in text
+    assert "49 items dropped" in text
+    assert "novice 2" in text
+    assert "fracture" in text
+
+
+def test_names_are_escaped(make_inputs, make_frames):
+    frames = make_frames({"source_only": (0.8, 0.6), "<b>x</b>&": (0.8, 0.7)}, 6)
+    frames["view"] = "<script>alert(1)</script>"
+    rejected = pd.DataFrame({"site": ["t"], "stage": ["s"], "item": ["<i>"], "reason": ["a < b"]})
+    page = render_report(
+        make_inputs(
+            frames,
+            title="A & B <x>",
+            breakdown=breakdown(frames),
+            rejections=rejected,
+            parameters={"<k>": "<v>"},
+        )
+    )
+    assert "<script>" not in page
+    assert "<b>x" not in page
+    assert "<i>" not in page
+    assert "A &amp; B &lt;x&gt;" in page
+    assert "&lt;k&gt;" in page
+    Page(page)
+
+
+def test_only_the_needed_tables(make_inputs, frames):
+    page = render_report(make_inputs(frames))
+    parsed = Page(page)
+    assert {"summary", "arms", "tests", "fusion", "limits"} <= parsed.anchors
+    assert not {"speed", "breakdown", "curves", "phantom", "label-free"} & parsed.anchors
+    text = words(page)
+    assert "Not part of this run: what was run on which data, choosing without labels, by device" in text
+    assert "the phantom" not in text
+    assert "No table of rejections was handed over" in text
+
+
+def test_a_single_arm_without_spacing(make_inputs, make_frames):
+    frames = make_frames({"source_only": (0.8, 0.6)}, 4)
+    frames["metric"] = frames["metric"].str.replace("_mm", "_px")
+    frames["class"], frames["operator"] = "unknown", "unknown"
+    page = render_report(make_inputs(frames, breakdown=breakdown(frames), rejections=pd.DataFrame()))
+    text = words(page)
+    assert "HD95 (px)" in text
+    assert "(mm)" not in text
+    assert "DSC by class" not in text
+    assert "Nothing was rejected" in text
+    assert "Only 4 patients" in text
+    assert "tests" not in Page(page).anchors
+
+
+def test_one_patient_and_a_site_without_any(make_inputs, make_frames):
+    frames = make_frames({"source_only": (0.8, 0.6), "mim": (0.8, 0.7)}, 1)
+    text = words(render_report(make_inputs(frames)))
+    assert "cannot be judged on so few patients" in text
+    source = make_frames({"source_only": (0.8, 0.6)}, 6).query("site == 'source'")
+    text = words(render_report(make_inputs(source)))
+    assert "nothing can be said about the target" in text
+
+
+def test_the_phantom_is_called_one(make_inputs, frames, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    sheet.write_bytes(b"\x89PNG only in name")
+    images = {"phantom": [ReportImage(sheet, "Contact sheet", "Frames of both probes")]}
+    page = render_report(make_inputs(frames, images=images))
+    assert "it is not a patient" in words(page)
+    assert 'alt="Frames of both probes"' in page
+
+
+def test_no_empty_mask_is_said_and_long_lists_are_cut(make_inputs, frames, study):
+    none = study.empty_counts.assign(empty_prediction=0, empty_reference=0)
+    many = pd.DataFrame(
+        {"site": "s", "stage": "frames", "item": [f"i{n}" for n in range(LISTED + 7)], "reason": "r"}
+    )
+    text = words(render_report(make_inputs(frames, empty_counts=none, rejections=many)))
+    assert "No mask was empty" in text
+    assert "And 7 more" in text
+    assert f"i{LISTED + 1} " not in text
+
+
+def test_other_sections_and_pages_fit_the_same_frame(make_inputs, frames):
+    table = plain_table(
+        pd.DataFrame({"gap": ["0", "15"], "dsc": [0.699, np.nan], "n": [12, 12], "ok": [True, False]}), "Gap"
+    )
+    section = Section("ablation", "Ablations", (table,))
+    page = render_report(make_inputs(frames, extra=[section]))
+    assert {"ablation", "limits"} <= Page(page).anchors
+    assert words(page).index("Ablations") < words(page).index("Limits")
+    alone = render_page("Only a table", "", [section])
+    assert "0.699" in alone
+    assert "True" in alone
+
+
+def test_every_section_has_a_title(study):
+    for title, make in SECTIONS:
+        section = make(study)
+        if section is not None:
+            assert section.title == title
+
+
+def test_roles_may_be_other_names(make_inputs, make_frames):
+    frames = make_frames({"plain": (0.8, 0.6), "mine": (0.8, 0.7)}, 8)
+    roles = ArmRoles(baseline="plain", fused=None, average=None, branches=(), reference=None)
+    text = words(render_report(make_inputs(frames, roles=roles)))
+    assert "costs plain" in text
+    assert "fusion" in text, "its absence is said"
+
+
+def test_parameters_are_laid_flat():
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [1, 2]}) == {"a.b": "1", "a.c": "{}", "d": "[1, 2]"}
+
+
+def test_the_cohort_is_counted():
+    manifest = pd.DataFrame(
+        {
+            "site": ["source"] * 3,
+            "part": ["train", "train", "test"],
+            "patient": ["a", "a", "b"],
+            "video": ["v", "w", "x"],
+            "labelled": [True, False, True],
+        }
+    )
+    counted = sizes_of(manifest).set_index("part")
+    assert counted.loc["train"].tolist() == ["source", 1, 2, 2, 1]
