@@ -61,7 +61,7 @@ def test_holm_by_hand():
 
 
 # statsmodels collects garbage at every call, which takes longer than the correction: few examples.
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_never_lowers_a_p_nor_changes_the_order(values):
     corrected = holm(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,5 @@ def test_a_study_where_nothing_helps_says_so(make_inputs, make_frames):
 
 def test_a_perfect_choice_has_no_price(study):
     perfect = study.regret.assign(regret=0.0)
-    kept = {name: getattr(study, name) for name in study.__dataclass_fields__}
-    assert "also the best of the candidates" in sentences(type(study)(**kept | {"regret": perfect}))
-    assert "chosen MIM." in sentences(type(study)(**kept | {"regret": None}))
+    assert "also the best of the candidates" in sentences(replace(study, regret=perfect))
+    assert "chosen MIM." in sentences(replace(study, regret=None))

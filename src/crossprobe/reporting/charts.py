@@ -207,7 +207,7 @@ def reliability_plot(table: pd.DataFrame, site: str = "target", theme: Theme = L
     chosen = table[table["site"] == site]
     arms = list(dict.fromkeys(chosen["arm"]))
     with drawing(theme):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
         for arm, colour in arm_colours(arms, theme).items():
@@ -224,18 +224,19 @@ def reliability_plot(table: pd.DataFrame, site: str = "target", theme: Theme = L
     return figure
 
 
-def rejections_chart(rejections: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+def rejections_chart(rejections: pd.DataFrame, theme: Theme = LIGHT, most: int = 12) -> Figure:
     """Draws how many items were dropped, by reason and site.
 
     Args:
         rejections: Table `site, stage, item, reason`.
         theme: Light or dark.
+        most: Reasons drawn, the commonest.
 
     Returns:
         The figure.
     """
     counts = pd.crosstab(rejections["reason"], rejections["site"])
-    counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
+    counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index].head(most)
     shades = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"]
     with drawing(theme):
         figure = Figure(figsize=(9.2, 0.9 + 0.36 * max(len(counts), 1)), layout="constrained")

@@ -244,7 +244,7 @@ def rejections_section(inputs: ReportInputs) -> Section:
     if counts["reason"].nunique() > 2:
         caption = "Items dropped, by reason and site."
         blocks.append(both_looks(lambda theme: charts.rejections_chart(rejections, theme), caption))
-    blocks.append(plain_table(counts[["reason", "site", "stage", "items"]], "Reasons"))
+    blocks.append(plain_table(counts[["reason", "site", "stage", "items"]].head(LISTED), "Reasons"))
     listed = rejections.head(LISTED)[["item", "site", "stage", "reason"]]
     more = len(rejections) - len(listed)
     note = f"And {more:,} more in the table of rejections." if more else ""
