@@ -113,7 +113,9 @@ class ExperimentHooks(MlflowHook):
             experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
             # The client, not the fluent API: Kedro runs nodes in a thread of their own, and the fluent
             # API's stack of active runs is one a thread.
-            run = self._client.create_run(experiment, run_name=stage, tags={"mlflow.parentRunId": self.run_id})
+            run = self._client.create_run(
+                experiment, run_name=stage, tags={"mlflow.parentRunId": self.run_id}
+            )
             self._stages[stage] = run.info.run_id
         return self._stages[stage]
 
@@ -150,13 +152,11 @@ def flatten(value: Any, prefix: str) -> dict[str, Any]:
 
 def _show_results(pipeline: Any, catalog: Any) -> None:
     """Prints every result that the catalog marks with `metadata: {show: terminal}`."""
-    from rich.console import Console
-
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
         shown = (getattr(dataset, "metadata", None) or {}).get("show")
         if shown is None:
             continue
-        from crossprobe.reporting.terminal import render_terminal
+        from crossprobe.reporting.terminal import print_arms
 
-        Console().print(render_terminal(catalog.load(name), title=name, report=Path(shown)))
+        print_arms(catalog.load(name), Path(shown))

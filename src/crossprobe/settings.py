@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 # mlflow, kedro and dagster all phone home by default; nothing here may leave the site unasked.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+# Raised inside libraries at every start, about their own code or about a use that Kedro documents: a node of
+# one namespace may read a data set of another.
+for message in (".*dataset names contain '.' characters.*", ".*Add type hints to the `predict` method.*"):
+    warnings.filterwarnings("ignore", message=message)
 
 from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
@@ -85,5 +91,5 @@ CONFIG_LOADER_ARGS = {
 }
 
 # ExperimentHooks extends kedro-mlflow's own hook; two of them would log everything twice.
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow",)
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
 HOOKS = (ExperimentHooks(),)

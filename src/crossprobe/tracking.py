@@ -42,7 +42,9 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
         "hashes": _hashes,
     }
     if kind not in writers:
-        raise ValueError(f"catalog entry {name}: metadata.track is '{kind}', expected one of {sorted(writers)}")
+        raise ValueError(
+            f"catalog entry {name}: metadata.track is '{kind}', expected one of {sorted(writers)}"
+        )
     writers[kind](client, parent, run, name, value)
 
 

@@ -20,8 +20,8 @@ def rows_of(lengths: list[int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sampler(lengths, batch_size=16, frames_per_video=4, mode="videos", seed=0) -> FrameSampler:
-    chosen = FrameSamplerSettings(mode=mode, batch_size=batch_size, frames_per_video=frames_per_video)
-    return FrameSampler(*rows_of(lengths), chosen, seed)
+    chosen = FrameSamplerSettings(mode=mode, frames_per_video=frames_per_video)
+    return FrameSampler(*rows_of(lengths), chosen, batch_size, seed)
 
 
 @settings(max_examples=80, deadline=None)
@@ -122,7 +122,16 @@ def test_drawing_by_video_gives_the_gap_something_to_do():
 
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match="does not divide"):
-        FrameSamplerSettings(batch_size=10, frames_per_video=4)
-    assert FrameSamplerSettings(mode="uniform", batch_size=10).batch_size == 10
+        sampler([20, 20], batch_size=10, frames_per_video=4)
+    assert len(sampler([20, 20], batch_size=10, frames_per_video=4, mode="uniform")) == 4
     with pytest.raises(CrossprobeError, match="one length"):
-        FrameSampler(np.arange(20), np.arange(19), FrameSamplerSettings(batch_size=4), 0)
+        FrameSampler(np.arange(20), np.arange(19), FrameSamplerSettings(), 4, 0)
+
+
+def test_a_step_needs_no_history():
+    walked, fresh = sampler([24] * 8), sampler([24] * 8)
+    steps = [walked.batch(step) for step in range(2 * len(walked) + 3)]
+    last = fresh.batch(2 * len(walked) + 2)
+    assert last.rows.tolist() == steps[-1].rows.tolist()
+    assert set(last.epochs.tolist()) == {2}
+    assert steps[0].rows.tolist() == walked.batches(0)[0].tolist()

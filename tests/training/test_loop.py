@@ -146,7 +146,9 @@ def test_best_and_last_weights(tmp_path):
     best = train(Line(given), given, SAMPLES, tmp_path / "best", "a")
     errors = best.history.query("part == 'validation'").set_index("step")["value"]
     assert best.best_step == errors.idxmin()
-    last = settings(steps=60, keep="last", optimiser={"name": "sgd", "learning_rate": 0.05}, schedule="constant")
+    last = settings(
+        steps=60, keep="last", optimiser={"name": "sgd", "learning_rate": 0.05}, schedule="constant"
+    )
     assert train(Line(last), last, SAMPLES, tmp_path / "last", "b").best_step == 60
 
 

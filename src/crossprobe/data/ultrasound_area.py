@@ -138,19 +138,19 @@ def _moving(statistics: FrameStatistics) -> np.ndarray:
 
 
 def _aligned_pieces(moving: np.ndarray, core: np.ndarray) -> np.ndarray:
-    """Finds thin moving echoes beyond a shadow: long, and inside the core's columns.
+    """Finds thin moving echoes beyond a shadow: long, inside the core's columns, and not above it.
 
     A running clock moves too, but is short.
     """
     columns = np.flatnonzero(core.any(axis=0))
     if not len(columns):
         return core
-    count, pieces, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
+    _, pieces, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
     slack = round(0.02 * max(moving.shape))
-    left, _, width, height, _ = boxes.T
+    left, top, width, height, _ = boxes.T
     in_columns = (left >= columns[0] - slack) & (left + width <= columns[-1] + 1 + slack)
     long = np.maximum(width, height) >= LONG_ECHO * max(moving.shape)
-    kept = in_columns & long
+    kept = in_columns & long & (top >= int(np.flatnonzero(core.any(axis=1))[0]))
     kept[0] = False
     return np.asarray(kept[pieces])
 

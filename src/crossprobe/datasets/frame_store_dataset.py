@@ -60,4 +60,3 @@ class FrameStoreDataset(AbstractDataset["FrameStore", "FrameStore"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath), "labels": self._labels}
-

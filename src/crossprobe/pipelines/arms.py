@@ -84,7 +84,8 @@ def read_arms(study: str) -> Arms:
         known = ["random", "imagenet", *arms.pretraining]
         if arm.start not in known:
             raise InvalidMetadata(
-                f"studies.{study}.finetuning.{name}: start is '{arm.start}', expected one of {', '.join(known)}"
+                f"studies.{study}.finetuning.{name}: start is '{arm.start}', "
+                f"expected one of {', '.join(known)}"
             )
     for name, fused in arms.fusion.items():
         unknown = [branch for branch in fused.branches if branch not in arms.finetuning]

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.training.counter_random import permutation
+from crossprobe.training.sampler import Batch
 
 _ROW_STREAM, _VIDEO_STREAM, _SURPLUS_STREAM, _BATCH_STREAM = 0x5A11, 0x5A12, 0x5A13, 0x5A14
 
@@ -27,18 +29,7 @@ class FrameSamplerSettings(BaseModel):
         "videos",
         description="videos: several frames of each video in a batch; uniform: any frames, as in the paper",
     )
-    batch_size: int = Field(
-        512, ge=2, description="Frames in a batch, over all processes; each gives two views"
-    )
     frames_per_video: int = Field(4, ge=1, description="Frames of one video in a batch, in mode videos")
-
-    @model_validator(mode="after")
-    def _groups_fill_a_batch(self) -> FrameSamplerSettings:
-        if self.mode == "videos" and self.batch_size % self.frames_per_video:
-            raise ValueError(
-                f"frames_per_video {self.frames_per_video} does not divide batch_size {self.batch_size}"
-            )
-        return self
 
 
 class MaskedPairStatistics(NamedTuple):
@@ -60,33 +51,62 @@ class MaskedPairStatistics(NamedTuple):
 class FrameSampler:
     """Deals the rows of a manifest into batches, each row at most once an epoch."""
 
-    def __init__(self, videos: np.ndarray, frames: np.ndarray, settings: FrameSamplerSettings, seed: int):
+    def __init__(
+        self,
+        videos: np.ndarray,
+        frames: np.ndarray,
+        settings: FrameSamplerSettings,
+        batch_size: int,
+        seed: int,
+    ) -> None:
         """Takes the rows' identities.
 
         Args:
             videos: int64 [N], which video each row comes from.
             frames: int64 [N], its frame number in the original video.
-            settings: Batch size and mode.
+            settings: Mode and frames a video.
+            batch_size: Frames in a batch, over all processes; each gives two views.
             seed: The run's seed.
 
         Raises:
-            CrossprobeError: If there are fewer rows than a batch holds, or the arrays differ in length.
+            CrossprobeError: If there are fewer rows than a batch holds, the arrays differ in length, or the
+                frames of a video do not fill a batch evenly.
         """
         self.videos, self.frames = np.asarray(videos, np.int64), np.asarray(frames, np.int64)
-        self.settings, self.seed = settings, seed
+        self.settings, self.batch_size, self.seed = settings, batch_size, seed
+        self._dealt: tuple[int, np.ndarray] | None = None
         if self.videos.ndim != 1 or self.videos.shape != self.frames.shape:
             raise CrossprobeError(
                 f"videos {self.videos.shape} and frames {self.frames.shape} must be vectors of one length"
             )
-        if len(self.videos) < settings.batch_size:
+        if len(self.videos) < batch_size:
             raise CrossprobeError(
-                f"{len(self.videos)} frames do not fill one batch of {settings.batch_size}: lower batch_size "
-                "or add frames"
+                f"{len(self.videos)} frames do not fill one batch of {batch_size}: "
+                "lower batch_size or add frames"
             )
+        if settings.mode == "videos" and batch_size % settings.frames_per_video:
+            raise CrossprobeError(
+                f"frames_per_video {settings.frames_per_video} does not divide batch_size {batch_size}"
+            )
+
+    def batch(self, step: int) -> Batch:
+        """Gives the samples of a step, as the training loop asks for them.
+
+        Args:
+            step: Step number, from zero.
+
+        Returns:
+            Rows and epochs of `batch_size` samples.
+        """
+        epoch, number = divmod(step, len(self))
+        if self._dealt is None or self._dealt[0] != epoch:
+            self._dealt = (epoch, self.batches(epoch))
+        rows = torch.from_numpy(self._dealt[1][number].copy())
+        return Batch(rows, torch.full_like(rows, epoch))
 
     def __len__(self) -> int:
         """Batches in an epoch; the frames left over, other ones each time, sit it out."""
-        return len(self.videos) // self.settings.batch_size
+        return len(self.videos) // self.batch_size
 
     def batches(self, epoch: int) -> np.ndarray:
         """The rows of every batch of an epoch.
@@ -99,7 +119,7 @@ class FrameSampler:
         """
         if self.settings.mode == "uniform":
             rows = self._permutation(len(self.videos), epoch, _ROW_STREAM)
-            return rows[: len(self) * self.settings.batch_size].reshape(len(self), -1)
+            return rows[: len(self) * self.batch_size].reshape(len(self), -1)
         return self._deal(self._groups(epoch), epoch)
 
     def _groups(self, epoch: int) -> np.ndarray:
@@ -124,7 +144,7 @@ class FrameSampler:
     def _deal(self, groups: np.ndarray, epoch: int) -> np.ndarray:
         """Deals groups to batches in turn, like cards: neighbours, groups of one video, part ways."""
         count = len(self)
-        per_batch = self.settings.batch_size // self.settings.frames_per_video
+        per_batch = self.batch_size // self.settings.frames_per_video
         # Groups in excess are dropped evenly over the whole row, not from the mixed ones at its end alone.
         surplus = len(groups) - count * per_batch
         if surplus:

@@ -6,15 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from crossprobe.models.input_scaling import InputScaling
-from crossprobe.training.counter_random import permutation
+from crossprobe.training.counter_random import permutation, uniform
 from crossprobe.training.dice_bce import DiceBceSettings, dice_bce
 from crossprobe.training.frame_source import FrameSource
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch, ShuffledSampler
-from crossprobe.training.segmentation_augment import SegmentationAugmentSettings, augment_segmentation
+from crossprobe.training.segmentation_augment import (
+    UNIFORMS_PER_PAIR,
+    SegmentationAugmentSettings,
+    augment_pair,
+)
 from crossprobe.training.settings import TrainingSettings
 
-_SHUFFLE_STREAM = 301
+_AUGMENT_STREAM, _SHUFFLE_STREAM = 221, 301
 
 
 class SegmentationTask:
@@ -59,9 +63,9 @@ class SegmentationTask:
         """Computes DiceBCE on an augmented micro-batch."""
         images = self._training.images(batch.rows)
         masks = self._training.masks(batch.rows if self._mask_of is None else self._mask_of[batch.rows])
-        images, masks = augment_segmentation(
-            images, masks, self._augment, self._seed, batch.epochs.to(images.device), batch.rows.to(images.device)
-        )
+        rows, epochs = batch.rows.to(images.device), batch.epochs.to(images.device)
+        uniforms = uniform(UNIFORMS_PER_PAIR, self._seed, epochs, rows, _AUGMENT_STREAM)
+        images, masks = augment_pair(images, masks, uniforms, self._augment)
         with self._runtime.autocast():
             logits = self.module(self._scaling.apply(images))
         return self._dice_bce(logits, masks), {}

@@ -1,4 +1,4 @@
-"""Frames as tensors where the model is: whole in device memory when they fit, else gathered a batch at a time."""
+"""Frames as tensors where the model is: all in device memory if they fit, else gathered batch by batch."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class _Run:
             (loss / settings.accumulate).backward()
             total += float(loss.detach()) / settings.accumulate
         self._check("loss", total, step)
-        # Also where nothing is clipped: a gradient that overflows under a finite loss would spoil the weights.
+        # Also where nothing is clipped: a gradient that overflows under a finite loss spoils the weights.
         norm = nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip or math.inf)
         self._check("gradient", float(norm), step)
         self.optimiser.step()
@@ -158,7 +158,9 @@ class _Run:
             self.best = {name: value.cpu() for name, value in _copy(module).items()}
         if current is not None:
             module.load_state_dict(current)
-        log.info("%s: step %d of %d, %s %.4f", self.title, progress.step, self.total, self.task.figure, figure)
+        log.info(
+            "%s: step %d of %d, %s %.4f", self.title, progress.step, self.total, self.task.figure, figure
+        )
 
     def _record(self, part: str, figures: dict[str, float]) -> None:
         for metric, value in figures.items():

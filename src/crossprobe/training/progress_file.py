@@ -106,7 +106,7 @@ def load_progress(
                 f"{path} belongs to another run (fingerprint {header['identity'][:12]}, this run is "
                 f"{identity[:12]}): data, parameters or code differ; remove the file to start afresh"
             )
-        tensors = {name: handle.get_tensor(name) for name in handle.keys()}
+        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no mapping
     roles: dict[str, dict[str, Tensor]] = {}
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():

@@ -27,7 +27,7 @@ class TrainingSession:
     """Everything that decides which weights come out of a run.
 
     Attributes:
-        title: What is trained, in a few words, such as `finetune from mim on source labels`.
+        title: Stage and arm, such as `finetune.mim`.
         store: The frames.
         training_rows: Rows trained on.
         validation_rows: Rows validated on.
@@ -68,7 +68,7 @@ class TrainingSession:
             The kept weights and the history.
         """
         identity = self.identity()
-        folder = self.folder / f"{self.title.replace(' ', '-')}-{identity[:16]}"
+        folder = self.folder / f"{self.title}-{identity[:16]}"
         log.info(
             "%s: %d training and %d validation frames on %s",
             self.title, len(self.training_rows), len(self.validation_rows), self.runtime.describe(),

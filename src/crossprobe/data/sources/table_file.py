@@ -53,7 +53,7 @@ def _missing_columns(missing: list[str], found: list[str]) -> str:
     for name in missing:
         lowered = {candidate.lower(): candidate for candidate in spare}
         close = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
-        hints.append(f"{name!r} (did you mean to name {lowered[close[0]]!r} so?)" if close else repr(name))
+        hints.append(f"{name!r} (found {lowered[close[0]]!r}: rename it?)" if close else repr(name))
     text = f"column {', '.join(hints)} missing; found {found}"
     if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
         text += "; the separator must be a comma"

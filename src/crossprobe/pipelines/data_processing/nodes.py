@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from crossprobe.data.frame_settings import FrameSettings
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.data.leakage import LeakSettings
 from crossprobe.data.split import SplitSettings
 from crossprobe.errors import InvalidMetadata
 from crossprobe.phantom.settings import PhantomSettings
 from crossprobe.pipelines.data_processing.settings import RawSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.training.settings import RuntimeSettings
-
-if TYPE_CHECKING:
-    from crossprobe.data.frame_store import FrameStore
 
 log = logging.getLogger(__name__)
 
@@ -77,20 +77,51 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     return split(manifest, settings, site).model_dump(mode="json")
 
 
-def audit_split(frames: FrameStore, split: dict[str, Any]) -> dict[str, Any]:
+def audit_split(frames: FrameStore, split: dict[str, Any], settings: LeakSettings) -> dict[str, Any]:
     """Stops the run if a patient, a video or a near-identical frame stands in two parts."""
     from crossprobe.data.leakage import audit_split as audit
     from crossprobe.data.split import Split
 
-    return audit(frames, Split.model_validate(split))
+    return audit(frames, Split.model_validate(split), settings).model_dump(mode="json")
 
 
 def audit_sites(source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
-    """Stops the run if a patient is on both sites; compares pseudonyms only."""
+    """Stops the run if a patient is on both sites; compares pseudonyms and opens no pixel."""
     from crossprobe.data.leakage import audit_sites as audit
     from crossprobe.data.split import Split
 
-    return audit(Split.model_validate(source), Split.model_validate(target))
+    patients = {
+        site: [patient for part in Split.model_validate(split).parts.values() for patient in part]
+        for site, split in (("source", source), ("target", target))
+    }
+    audit(patients)
+    return {"shared_patients": 0, "patients": {site: len(ids) for site, ids in patients.items()}}
+
+
+def describe_site(
+    raw: dict[str, Any], frames: FrameStore, split: dict[str, Any], audit: dict[str, Any]
+) -> tuple[dict[str, Any], pd.DataFrame, Figure]:
+    """Sums up a site for the report: hashes, who is in which part, and a sheet of frames."""
+    from crossprobe.data.manifest import manifest_hash
+    from crossprobe.data.split import Split
+    from crossprobe.reporting.contact_sheet import contact_sheet
+    from crossprobe.reporting.run_sections import sizes_of
+
+    parts = {patient: part for part, ids in Split.model_validate(split).parts.items() for patient in ids}
+    cohort = sizes_of(frames.manifest.assign(part=frames.manifest["patient"].map(parts)))
+    facts = {
+        "data": raw["kind"],
+        "devices": ", ".join(sorted(frames.manifest["device"].unique())),
+        "manifest_hash": manifest_hash(frames.manifest),
+        "frame_store": frames.fingerprint,
+        "split_hash": split["hash"],
+        "split_seed": split["seed"],
+        "frames_compared_for_leaks": audit["compared_frames"],
+        "largest_correlation_between_parts": round(audit["largest_correlation"], 3),
+    }
+    if "settings_hash" in raw:
+        facts["phantom_settings_hash"] = raw["settings_hash"]
+    return facts, cohort, contact_sheet(frames)
 
 
 def _workers(runtime: RuntimeSettings) -> int:

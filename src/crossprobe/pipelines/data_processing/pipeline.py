@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.data_processing import nodes
 
-SHARED_PARAMETERS = {"params:phantom", "params:salt", "params:folders", "params:runtime"}
+SHARED_PARAMETERS = {"params:phantom", "params:leaks", "params:salt", "params:folders", "params:runtime"}
 
 
 def create_pipeline() -> Pipeline:
@@ -66,10 +66,18 @@ def site_pipeline(site: str) -> Pipeline:
             ),
             Node(
                 nodes.audit_split,
-                inputs=["frames", "split"],
+                inputs=["frames", "split", "params:leaks"],
                 outputs="leak_audit",
                 name="audit",
             ),
+            Node(
+                nodes.describe_site,
+                inputs=["raw", "labelled_frames", "split", "leak_audit"],
+                outputs=["facts", "cohort", "contact_sheet"],
+                name="describe",
+            ),
         ]
     )
-    return Pipeline(template, namespace=site, parameters=SHARED_PARAMETERS, prefix_datasets_with_namespace=True)
+    return Pipeline(
+        template, namespace=site, parameters=SHARED_PARAMETERS, prefix_datasets_with_namespace=True
+    )

@@ -17,7 +17,7 @@ class RawSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["phantom", "wrist", "busbra"] = Field(
-        description="`phantom` is generated; `wrist` is metadata.csv with videos and masks; `busbra` is BUS-BRA"
+        description="`phantom` is generated; `wrist` and `busbra` are layouts of data that lie there"
     )
     folder: Path = Field(description="Folder of the data; for the phantom, where it is written")
     device: str | None = Field(None, description="busbra: only images of devices whose name starts so")

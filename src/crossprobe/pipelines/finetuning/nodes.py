@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.fusion.temperature import TemperatureSettings
+from crossprobe.models.checkpoint import Checkpoint
 from crossprobe.pipelines.arms import FinetuningArm
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
@@ -14,15 +17,15 @@ from crossprobe.pipelines.model import ModelSettings
 from crossprobe.training.settings import RuntimeSettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from crossprobe.data.frame_store import FrameStore
-    from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.transunet import TransUNet
+
 
 log = logging.getLogger(__name__)
 
 # The part of a split that chooses weights: the source validates on labels of its own; the target-supervised
 # reference uses the labels of the patients that label-free choice uses without.
 VALIDATION_PART = {"source": "val", "target": "selection"}
+CALIBRATION_BATCH = 32
 
 
 def finetune_from_encoder(
@@ -34,6 +37,7 @@ def finetune_from_encoder(
     model: ModelSettings,
     folders: Folders,
     runtime: RuntimeSettings,
+    arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Fine-tunes a segmenter whose encoder was pretrained on the target."""
     from crossprobe.models.checkpoint import load_weights
@@ -42,7 +46,7 @@ def finetune_from_encoder(
     report = load_weights(module.encoder, encoder.weights, stage.minimum_coverage, prefix="encoder.")
     log.info("encoder from %s: %s", arm.start, report.summary())
     start = {"pretrained": encoder.provenance.get("identity"), "coverage": report.coverage}
-    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime)
+    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
 
 def finetune_from_start(
@@ -53,6 +57,7 @@ def finetune_from_start(
     model: ModelSettings,
     folders: Folders,
     runtime: RuntimeSettings,
+    arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Fine-tunes a segmenter that starts at random, or from ImageNet weights where the arm says so."""
     module = _new_segmenter(model, _training_settings(stage, arm).seed)
@@ -63,7 +68,7 @@ def finetune_from_start(
         report = load_imagenet(module.encoder, model.imagenet_weights or "timm")
         start["coverage"] = report.coverage
         log.info("encoder from ImageNet: %s", report.summary())
-    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime)
+    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
 
 def _new_segmenter(model: ModelSettings, seed: int) -> TransUNet:
@@ -92,6 +97,7 @@ def _finetune(
     model: ModelSettings,
     folders: Folders,
     runtime: RuntimeSettings,
+    arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.input_scaling import InputScaling
@@ -104,7 +110,7 @@ def _finetune(
     rows = frames.rows(split["parts"]["train"], labelled=True)
     validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
     session = TrainingSession(
-        f"finetune from {arm.start} on {arm.site} labels",
+        f"finetune.{arm_name}",
         frames, rows, validation, training, resolve(runtime), (arm, stage, model, start), folders.progress,
     )  # fmt: skip
     mean, std = frames.statistics(rows) if stage.standardise else (0.0, 1.0)
@@ -127,3 +133,28 @@ def _finetune(
         "scaling": scaling.model_dump(mode="json"),
     }
     return Checkpoint(result.weights, config, session.provenance(result) | {"start": start}), result.history
+
+
+def calibrate(
+    checkpoint: Checkpoint,
+    frames: FrameStore,
+    split: dict,
+    arm: FinetuningArm,
+    settings: TemperatureSettings,
+    runtime: RuntimeSettings,
+) -> dict[str, Any]:
+    """Fits the arm's temperature on the validation labels of the site it learned from."""
+    import dataclasses
+
+    import numpy as np
+
+    from crossprobe.fusion.predictor import Predictor
+    from crossprobe.fusion.temperature import fit_temperature
+    from crossprobe.training.runtime import resolve
+
+    rows = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
+    predictor = Predictor.from_checkpoints([checkpoint], resolve(runtime))
+    batches = np.array_split(rows, max(1, len(rows) // CALIBRATION_BATCH))
+    logits = [predictor.logits(frames.images(batch))[0, :, 0].cpu().numpy() for batch in batches]
+    fit = fit_temperature(np.concatenate(logits), frames.masks(rows), settings)
+    return dataclasses.asdict(fit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.arms import FinetuningArm, read_arms
+from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.finetuning import nodes
 
 
@@ -35,10 +36,11 @@ def finetuning_arm(study: str, name: str, arm: FinetuningArm) -> Pipeline:
     frames, split = f"{arm.site}.labelled_frames", f"{arm.site}.split"
     pretrained = arm.start not in ("random", "imagenet")
     encoder = [f"pretrain.{arm.start}.encoder"] if pretrained else []
+    train = nodes.finetune_from_encoder if pretrained else nodes.finetune_from_start
     template = Pipeline(
         [
             Node(
-                nodes.finetune_from_encoder if pretrained else nodes.finetune_from_start,
+                bound(train, arm_name=name),
                 inputs=[frames, split, *encoder, "params:arm", "params:stage", "params:model",
                         "params:folders", "params:runtime"],
                 outputs=["checkpoint", "history"],
@@ -46,7 +48,7 @@ def finetuning_arm(study: str, name: str, arm: FinetuningArm) -> Pipeline:
             ),
             Node(
                 nodes.calibrate,
-                inputs=["checkpoint", frames, split, "params:arm", "params:runtime"],
+                inputs=["checkpoint", frames, split, "params:arm", "params:temperature", "params:runtime"],
                 outputs="calibration",
                 name="calibrate",
             ),
@@ -59,6 +61,7 @@ def finetuning_arm(study: str, name: str, arm: FinetuningArm) -> Pipeline:
         parameters={
             "params:arm": f"params:studies.{study}.finetuning.{name}",
             "params:stage": "params:finetuning",
+            "params:temperature": "params:fusion.temperature",
             "params:model": "params:model",
             "params:folders": "params:folders",
             "params:runtime": "params:runtime",

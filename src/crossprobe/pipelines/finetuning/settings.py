@@ -10,7 +10,7 @@ from crossprobe.training.settings import TrainingSettings
 
 
 class FinetuningSettings(BaseModel):
-    """The same budget, loss and augmentation for every arm: only the encoder's start and the labels differ."""
+    """The same budget, loss and augmentation for every arm: only the start and the labels differ."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -18,4 +18,6 @@ class FinetuningSettings(BaseModel):
     augment: SegmentationAugmentSettings = Field(default_factory=SegmentationAugmentSettings)
     loss: DiceBceSettings = Field(default_factory=DiceBceSettings)
     standardise: bool = Field(True, description="Scale pixels by mean and deviation of the training frames")
-    minimum_coverage: float = Field(1.0, gt=0, le=1, description="Least share of the encoder a start must fill")
+    minimum_coverage: float = Field(
+        1.0, gt=0, le=1, description="Least share of the encoder a start must fill"
+    )

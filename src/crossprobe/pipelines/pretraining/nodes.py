@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.models.checkpoint import Checkpoint
 from crossprobe.pipelines.arms import PretrainingArm
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.model import ModelSettings
@@ -14,10 +17,6 @@ from crossprobe.pipelines.pretraining.settings import ContrastivePretraining, Mi
 from crossprobe.training.settings import RuntimeSettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from crossprobe.data.frame_store import FrameStore
-    from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.input_scaling import InputScaling
     from crossprobe.ssl.nt_xent import NtXentSettings
     from crossprobe.training.session import TrainingSession
@@ -31,19 +30,27 @@ def pretrain_mim(
     model: ModelSettings,
     folders: Folders,
     runtime: RuntimeSettings,
+    arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame, Figure]:
     """Pretrains an encoder by masked image modelling on the unlabelled target."""
     import torch
 
     from crossprobe.models.masked_image_model import MaskedImageModel
-    from crossprobe.reporting.figures import reconstruction_panels
+    from crossprobe.reporting.panels import ReconstructionPanel, reconstruction_panels
     from crossprobe.tasks.masked_image import MaskedImageTask
     from crossprobe.training.frame_source import FrameSource
     from crossprobe.training.seeding import seeded
 
     training = _seeded_settings(stage.training, arm)
     session, scaling = _session(
-        "pretrain mim", frames, split, training, stage.standardise, folders, runtime, (arm, stage, model)
+        f"pretrain.{arm_name}",
+        frames,
+        split,
+        training,
+        stage.standardise,
+        folders,
+        runtime,
+        (arm, stage, model),
     )
     device = session.runtime.device
     with seeded(training.seed):
@@ -59,9 +66,13 @@ def pretrain_mim(
     )
     result = session.run(task)
     task.module.load_state_dict(result.weights)
-    shown = np.linspace(0, len(session.validation_rows) - 1, min(stage.panels, len(session.validation_rows)))
-    images, seen, rebuilt = task.panels(torch.from_numpy(shown.astype(np.int64)))
-    figure = reconstruction_panels(images.cpu().numpy(), seen.cpu().numpy(), rebuilt.cpu().numpy())
+    count = len(session.validation_rows)
+    shown = np.linspace(0, count - 1, min(stage.panels, count)).astype(np.int64)
+    manifest = frames.manifest.iloc[session.validation_rows[shown]]
+    pictures = [tensor.squeeze(1).float().cpu().numpy() for tensor in task.panels(torch.from_numpy(shown))]
+    titles = [f"{row.view} · frame {row.frame}" for row in manifest.itertuples()]
+    panels = [ReconstructionPanel(*panel) for panel in zip(titles, *pictures, strict=True)]
+    figure = reconstruction_panels(panels)
     return _checkpoint("mim", result, session, model, scaling), result.history, figure
 
 
@@ -73,6 +84,7 @@ def pretrain_contrastive(
     model: ModelSettings,
     folders: Folders,
     runtime: RuntimeSettings,
+    arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Pretrains an encoder by contrastive learning on the unlabelled target."""
     from crossprobe.models.projection import ContrastiveModel
@@ -82,9 +94,15 @@ def pretrain_contrastive(
 
     training = _seeded_settings(stage.training, arm)
     loss = _contrastive_loss(stage, arm)
-    title = f"pretrain contrastive gap {loss.frame_gap}"
     session, scaling = _session(
-        title, frames, split, training, stage.standardise, folders, runtime, (arm, stage, model)
+        f"pretrain.{arm_name}",
+        frames,
+        split,
+        training,
+        stage.standardise,
+        folders,
+        runtime,
+        (arm, stage, model),
     )
     device = session.runtime.device
     with seeded(training.seed):

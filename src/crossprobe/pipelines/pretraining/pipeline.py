@@ -5,6 +5,7 @@ from __future__ import annotations
 from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.arms import PretrainingArm, read_arms
+from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.pretraining import nodes
 
 
@@ -38,7 +39,7 @@ def pretraining_arm(study: str, name: str, arm: PretrainingArm) -> Pipeline:
     }[arm.method]
     inputs = ["target.frames", "target.split", "params:arm", "params:stage", "params:model",
               "params:folders", "params:runtime"]  # fmt: skip
-    template = Pipeline([Node(train, inputs=inputs, outputs=outputs, name="train")])
+    template = Pipeline([Node(bound(train, arm_name=name), inputs=inputs, outputs=outputs, name="train")])
     return Pipeline(
         template,
         namespace=f"pretrain.{name}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crossprobe.models.projection import ProjectionConfig
 from crossprobe.ssl.augment import ContrastiveAugmentSettings
@@ -34,3 +34,12 @@ class ContrastivePretraining(BaseModel):
     loss: NtXentSettings = Field(default_factory=NtXentSettings)
     projection: ProjectionConfig = Field(default_factory=ProjectionConfig)
     standardise: bool = Field(True, description="Scale pixels by mean and deviation of the training frames")
+
+    @model_validator(mode="after")
+    def _one_batch(self) -> ContrastivePretraining:
+        if self.training.accumulate > 1:
+            raise ValueError(
+                "pretraining.contrastive.training.accumulate must be 1: negatives come from the batch, and "
+                "several small batches are not one large one"
+            )
+        return self

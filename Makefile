@@ -1,0 +1,34 @@
+# `make run` is the main job, `make test` the proof; both install what they need into .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export DO_NOT_TRACK := 1
+
+.PHONY: run test lint viz ui clean
+
+run: $(STAMP)
+	$(BIN)/kedro run --pipeline=cross_domain
+
+test: $(STAMP)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+viz: $(STAMP)
+	$(BIN)/kedro viz run --host 127.0.0.1
+
+ui: $(STAMP)
+	$(BIN)/kedro mlflow ui
+
+clean:
+	find data -type f ! -name .gitkeep -delete
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit('crossprobe needs Python 3.11 to 3.13, this is ' + sys.version.split()[0] + '; name another: make PYTHON=python3.11') if not (3, 11) <= sys.version_info < (3, 14) else None"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -e ".[dev]"
+	touch $(STAMP)

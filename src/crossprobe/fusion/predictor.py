@@ -1,0 +1,85 @@
+"""Trained branches that look at the same frames: the way from pixels to probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossprobe.errors import CrossprobeError
+from crossprobe.models.checkpoint import Checkpoint, load_weights
+from crossprobe.models.config import TransUNetConfig
+from crossprobe.models.input_scaling import InputScaling
+from crossprobe.models.transunet import TransUNet
+from crossprobe.training.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One trained segmenter with the scaling of its input."""
+
+    module: TransUNet
+    scaling: InputScaling
+
+
+class Predictor:
+    """One or several branches on one device.
+
+    Args:
+        branches: Segmenters of one image size.
+        runtime: Device and precision.
+    """
+
+    def __init__(self, branches: Sequence[Branch], runtime: Runtime) -> None:
+        sizes = {branch.module.config.image_size for branch in branches}
+        if len(sizes) != 1:
+            raise CrossprobeError(f"branches must share one image size, got {sorted(sizes)}")
+        self.branches, self.runtime, self.size = list(branches), runtime, sizes.pop()
+
+    @classmethod
+    def from_checkpoints(cls, checkpoints: Sequence[Checkpoint], runtime: Runtime) -> Predictor:
+        """Rebuilds branches from their checkpoints.
+
+        Args:
+            checkpoints: Segmenters, as fine-tuning leaves them.
+            runtime: Device and precision.
+
+        Returns:
+            The predictor, in evaluation mode.
+
+        Raises:
+            CrossprobeError: If a checkpoint holds something else than a segmenter.
+            CoverageError: If weights and configuration do not belong together.
+        """
+        return cls([_branch(checkpoint, runtime) for checkpoint in checkpoints], runtime)
+
+    @torch.inference_mode()
+    def logits(self, images: np.ndarray | Tensor) -> Tensor:
+        """Runs every branch on a batch of frames.
+
+        Args:
+            images: uint8 [B, S, S].
+
+        Returns:
+            float32 [branches, B, 1, S, S], before the sigmoid, on the runtime's device.
+        """
+        batch = torch.as_tensor(images).to(self.runtime.device).unsqueeze(1).float().div_(255)
+        if self.runtime.channels_last:
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        with self.runtime.autocast():
+            outputs = [branch.module(branch.scaling.apply(batch)) for branch in self.branches]
+        return torch.stack([output.float() for output in outputs])
+
+
+def _branch(checkpoint: Checkpoint, runtime: Runtime) -> Branch:
+    if checkpoint.config.get("form") != "segmenter":
+        raise CrossprobeError(
+            f"a segmenter's checkpoint is needed, this one is of form '{checkpoint.config.get('form')}'"
+        )
+    module = TransUNet(TransUNetConfig.model_validate(checkpoint.config["model"]))
+    load_weights(module, checkpoint.weights)
+    runtime.prepare(module).eval()
+    return Branch(module, InputScaling.model_validate(checkpoint.config["scaling"]))

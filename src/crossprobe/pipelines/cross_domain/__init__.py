@@ -1,0 +1,5 @@
+"""Pipeline cross_domain."""
+
+from crossprobe.pipelines.cross_domain.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

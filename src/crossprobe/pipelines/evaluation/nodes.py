@@ -1,0 +1,33 @@
+"""Nodes of the evaluation pipeline: one arm on one site at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.evaluation.score_settings import SiteScoring
+from crossprobe.models.checkpoint import Checkpoint
+from crossprobe.training.settings import RuntimeSettings
+
+
+def score_arm(
+    frames: FrameStore,
+    split: dict[str, Any],
+    checkpoint: Checkpoint,
+    scoring: SiteScoring,
+    runtime: RuntimeSettings,
+    arm_name: str,
+) -> pd.DataFrame:
+    """Scores one arm on the test patients of one site."""
+    from crossprobe.evaluation.score_site import score_site
+    from crossprobe.fusion.ensemble import PLAIN, Ensemble
+    from crossprobe.fusion.predictor import Predictor
+    from crossprobe.training.runtime import resolve
+
+    predictor = Predictor.from_checkpoints([checkpoint], resolve(runtime))
+    rows = frames.rows(split["parts"]["test"], labelled=True)
+    return score_site(
+        Ensemble(predictor, [1.0], {arm_name: PLAIN}), frames, rows, scoring, f"score {arm_name}"
+    )

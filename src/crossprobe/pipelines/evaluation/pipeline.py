@@ -1,0 +1,54 @@
+"""Scores of every fine-tuned arm on the test patients of both sites, stamped once an arm."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from crossprobe.pipelines.arms import read_arms
+from crossprobe.pipelines.bound import bound
+from crossprobe.pipelines.evaluation import nodes
+
+SITES = ("source", "target")
+
+
+def create_pipeline(study: str = "cross_domain") -> Pipeline:
+    """Builds the pipeline.
+
+    Args:
+        study: Table of arms to stamp from.
+
+    Returns:
+        Two nodes an arm; each opens one site.
+    """
+    return sum((evaluation_arm(name) for name in read_arms(study).finetuning), Pipeline([]))
+
+
+def evaluation_arm(name: str) -> Pipeline:
+    """Stamps the template for one arm.
+
+    Args:
+        name: Name of a fine-tuning arm; the namespace is `evaluate.<name>`.
+
+    Returns:
+        Scores of the arm on both sites.
+    """
+    checkpoint = f"finetune.{name}.checkpoint"
+    template = Pipeline(
+        [
+            Node(
+                bound(nodes.score_arm, arm_name=name),
+                inputs=[f"{site}.labelled_frames", f"{site}.split", checkpoint, "params:evaluation",
+                        "params:runtime"],
+                outputs=f"{site}_scores",
+                name=f"score_{site}",
+            )
+            for site in SITES
+        ]
+    )  # fmt: skip
+    inputs = {checkpoint, *(f"{site}.{name}" for site in SITES for name in ("labelled_frames", "split"))}
+    return Pipeline(
+        template,
+        namespace=f"evaluate.{name}",
+        inputs=inputs,
+        parameters={"params:evaluation": "params:evaluation.scoring", "params:runtime": "params:runtime"},
+    )

@@ -1,0 +1,60 @@
+"""Fused arms: calibrated branches answer together and are scored on both sites."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from crossprobe.pipelines.arms import FusedArm, read_arms
+from crossprobe.pipelines.bound import bound
+from crossprobe.pipelines.evaluation.pipeline import SITES
+from crossprobe.pipelines.fusion import nodes
+
+
+def create_pipeline(study: str = "cross_domain") -> Pipeline:
+    """Builds the pipeline.
+
+    Args:
+        study: Table of arms to stamp from.
+
+    Returns:
+        Two nodes a fused arm; each opens one site.
+    """
+    return sum((fused_arm(name, arm) for name, arm in read_arms(study).fusion.items()), Pipeline([]))
+
+
+def fused_arm(name: str, arm: FusedArm) -> Pipeline:
+    """Stamps the template for one fused arm.
+
+    Args:
+        name: Name of the arm; the namespace is `evaluate.<name>`.
+        arm: Its branches.
+
+    Returns:
+        Scores of every way of fusing the branches, on both sites.
+    """
+    branches = [
+        f"finetune.{branch}.{part}" for branch in arm.branches for part in ("checkpoint", "calibration")
+    ]
+    template = Pipeline(
+        [
+            Node(
+                bound(nodes.score_fused, arm_name=name),
+                inputs=[f"{site}.labelled_frames", f"{site}.split", "params:evaluation", "params:fusion",
+                        "params:runtime", *branches],
+                outputs=f"{site}_scores",
+                name=f"fuse_{site}",
+            )
+            for site in SITES
+        ]
+    )  # fmt: skip
+    inputs = {*branches, *(f"{site}.{part}" for site in SITES for part in ("labelled_frames", "split"))}
+    return Pipeline(
+        template,
+        namespace=f"evaluate.{name}",
+        inputs=inputs,
+        parameters={
+            "params:evaluation": "params:evaluation.scoring",
+            "params:fusion": "params:fusion.fused",
+            "params:runtime": "params:runtime",
+        },
+    )

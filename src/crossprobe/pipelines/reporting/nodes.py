@@ -1,0 +1,176 @@
+"""Nodes that compare the arms of a study, choose without labels, and make the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.evaluation.score_settings import SiteScoring
+from crossprobe.pipelines.fusion.settings import FusedAnswers
+from crossprobe.pipelines.reporting.members import Members
+from crossprobe.pipelines.reporting.settings import ChoiceSettings, ComparisonSettings, ReportSettings
+from crossprobe.training.settings import RuntimeSettings
+
+
+def compare_arms(
+    settings: ComparisonSettings, *scores: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Averages frames to patients and compares the arms as declared.
+
+    Returns:
+        Patient metrics, table of arms, comparisons, breakdown, and counts of empty masks.
+    """
+    from crossprobe.evaluation.aggregate import breakdown, empty_counts, patient_scores
+    from crossprobe.evaluation.arms_table import arms_table
+    from crossprobe.evaluation.statistics import comparisons
+
+    frames = pd.concat(scores, ignore_index=True)
+    order = {arm: place for place, arm in enumerate(dict.fromkeys(frames["arm"]))}
+    patients = patient_scores(frames).sort_values("arm", key=lambda arm: arm.map(order), kind="stable")
+    tests = comparisons(patients, settings.families, settings.statistics)
+    arms = arms_table(patients, settings.roles, tests, settings.statistics)
+    return patients, arms, tests, breakdown(frames), empty_counts(frames)
+
+
+def choose_without_labels(
+    frames: FrameStore,
+    split: dict[str, Any],
+    choice: ChoiceSettings,
+    comparison: ComparisonSettings,
+    fusion: FusedAnswers,
+    scoring: SiteScoring,
+    runtime: RuntimeSettings,
+    *loaded: Any,
+    members: Members,
+) -> pd.DataFrame:
+    """Ranks the arms on unlabelled frames of the target's selection part."""
+    from crossprobe.evaluation.label_free import label_free_table
+    from crossprobe.evaluation.label_free_frames import spread_over_videos, unlabelled_frames
+
+    ensembles = members.ensembles(loaded, fusion, runtime)
+    candidates = [name for ensemble in ensembles.values() for name in ensemble.answers]
+    rows = spread_over_videos(frames, split["parts"]["selection"], choice.frames_per_video)
+    seen = unlabelled_frames(ensembles, frames, rows, scoring.batch_size)
+    reference = comparison.roles.reference
+    return label_free_table(
+        seen,
+        candidates,
+        comparison.roles.baseline,
+        voters=members.names,
+        threshold=scoring.scores.threshold,
+        forbidden=[reference] if reference else [],
+    )
+
+
+def regret_of_choice(label_free: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:
+    """Says what choosing without labels cost, now that the test labels are open."""
+    from crossprobe.evaluation.label_free import regret
+
+    target = arms[(arms["site"] == "target") & (arms["metric"] == "dsc")]
+    return regret(label_free, dict(zip(target["arm"], target["mean"], strict=True)))
+
+
+def draw_panels(
+    frames: FrameStore,
+    split: dict[str, Any],
+    settings: ReportSettings,
+    fusion: FusedAnswers,
+    runtime: RuntimeSettings,
+    *loaded: Any,
+    members: Members,
+) -> tuple[Figure, Figure]:
+    """Draws predictions of every arm, and fusion weights, on target test frames of different patients."""
+    from crossprobe.reporting.draw_panels import draw
+
+    return draw(
+        members.ensembles(loaded, fusion, runtime),
+        frames,
+        split["parts"]["test"],
+        settings.panels,
+        settings.panel_arms,
+    )
+
+
+def measure_speed(
+    frames: FrameStore,
+    settings: ReportSettings,
+    fusion: FusedAnswers,
+    runtime: RuntimeSettings,
+    *loaded: Any,
+    members: Members,
+) -> pd.DataFrame:
+    """Times one branch and the fused pair on this machine."""
+    import numpy as np
+    import torch
+
+    from crossprobe.evaluation.speed import measure_speed as measure
+
+    ensembles = members.ensembles(loaded, fusion, runtime)
+    images = torch.from_numpy(frames.images(np.arange(min(settings.speed_batch, len(frames)))))
+    wanted = {members.names[0]: "one branch"} | {name: f"{name}: both branches" for name in members.fused()}
+    rows = []
+    for name, label in wanted.items():
+        predictor = ensembles[name].predictor
+        modules = tuple(branch.module for branch in predictor.branches)
+        rows.append(measure(label, predictor.logits, images, modules, settings.speed_repeats))
+    return pd.DataFrame(rows)
+
+
+def draw_charts(
+    arms: pd.DataFrame,
+    patients: pd.DataFrame,
+    comparison: ComparisonSettings,
+    *histories: pd.DataFrame,
+    stages: tuple[str, ...],
+) -> tuple[Figure, Figure, Figure, pd.DataFrame]:
+    """Draws the charts that kedro-viz and MLflow show beside the report.
+
+    Returns:
+        Arms with intervals, paired differences, training curves, and the histories as one table.
+    """
+    from crossprobe.reporting.charts import chart_figures
+
+    table = pd.concat(
+        [
+            history.assign(stage=stage.split(".")[0], arm=stage.split(".")[1])
+            for stage, history in zip(stages, histories, strict=True)
+        ],
+        ignore_index=True,
+    )
+    figures = chart_figures(arms, patients, comparison.roles, histories=table)
+    return figures["arms"], figures["differences"], figures["curves"], table
+
+
+def make_report(
+    settings: ReportSettings,
+    comparison: ComparisonSettings,
+    parameters: dict[str, Any],
+    *loaded: Any,
+    names: tuple[str, ...],
+) -> str:
+    """Makes the page from tables, hashes and pictures."""
+    from crossprobe.reporting.assemble import assemble
+    from crossprobe.reporting.report import render_report
+
+    return render_report(
+        assemble(
+            settings.title,
+            settings.subtitle,
+            comparison.roles,
+            comparison.statistics,
+            plain_parameters(parameters),
+            dict(zip(names, loaded, strict=True)),
+        )
+    )
+
+
+def plain_parameters(value: Any) -> Any:
+    """Turns typed parameters back into what the YAML says."""
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {key: plain_parameters(inner) for key, inner in value.items()}
+    return value

@@ -1,0 +1,112 @@
+"""Comparison of the arms, choice without labels, charts, and the report."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Node, Pipeline
+
+from crossprobe.pipelines.arms import Arms, read_arms
+from crossprobe.pipelines.bound import bound
+from crossprobe.pipelines.reporting import nodes
+from crossprobe.pipelines.reporting.members import Members
+
+SITES = ("source", "target")
+SITE_RESULTS = ("facts", "cohort", "contact_sheet", "rejected_at_ingest", "rejected_at_decode")
+TABLES = ("metrics", "arms", "comparisons", "breakdown", "empty_counts")
+OWN_RESULTS = (*TABLES, "label_free", "regret", "histories", "speed", "panels", "weights")
+PARAMETERS = {
+    "params:choice": "params:evaluation.choice",
+    "params:scoring": "params:evaluation.scoring",
+    "params:fused": "params:fusion.fused",
+    "params:runtime": "params:runtime",
+}
+
+
+def create_pipeline(study: str = "cross_domain") -> Pipeline:
+    """Builds the pipeline of a study.
+
+    Args:
+        study: Table of arms it reports on; the namespace is `report.<study>`.
+
+    Returns:
+        Everything between the scores and the page.
+    """
+    arms = read_arms(study)
+    template = Pipeline([*_comparison(arms), *_unlabelled_choice(arms), *_pictures(arms), _page(arms)])
+    return Pipeline(
+        template,
+        namespace=f"report.{study}",
+        inputs={name for name in template.inputs() if "." in name and not name.startswith("params:")},
+        parameters={
+            **PARAMETERS,
+            "params:comparison": f"params:reports.{study}.comparison",
+            "params:page": f"params:reports.{study}.page",
+            "parameters": "parameters",
+        },
+    )
+
+
+def _comparison(arms: Arms) -> list[Node]:
+    scores = [f"evaluate.{arm}.{site}_scores" for arm in (*arms.finetuning, *arms.fusion) for site in SITES]
+    stages = tuple(
+        [f"pretrain.{name}" for name in arms.pretraining] + [f"finetune.{name}" for name in arms.finetuning]
+    )
+    return [
+        Node(
+            nodes.compare_arms,
+            inputs=["params:comparison", *scores],
+            outputs=list(TABLES),
+            name="compare_arms",
+        ),
+        Node(
+            bound(nodes.draw_charts, stages=stages),
+            inputs=["arms", "metrics", "params:comparison", *(f"{stage}.history" for stage in stages)],
+            outputs=["arms_chart", "differences_chart", "curves_chart", "histories"],
+            name="draw_charts",
+        ),
+    ]
+
+
+def _unlabelled_choice(arms: Arms) -> list[Node]:
+    candidates = Members(arms, tuple(name for name, arm in arms.finetuning.items() if arm.site == "source"))
+    return [
+        Node(
+            bound(nodes.choose_without_labels, members=candidates),
+            inputs=["target.frames", "target.split", "params:choice", "params:comparison", "params:fused",
+                    "params:scoring", "params:runtime", *candidates.inputs()],
+            outputs="label_free",
+            name="choose_without_labels",
+        ),
+        Node(nodes.regret_of_choice, inputs=["label_free", "arms"], outputs="regret", name="regret"),
+    ]  # fmt: skip
+
+
+def _pictures(arms: Arms) -> list[Node]:
+    everyone = Members(arms, tuple(arms.finetuning))
+    return [
+        Node(
+            bound(nodes.draw_panels, members=everyone),
+            inputs=["target.labelled_frames", "target.split", "params:page", "params:fused", "params:runtime",
+                    *everyone.inputs()],
+            outputs=["panels", "weights"],
+            name="draw_panels",
+        ),
+        Node(
+            bound(nodes.measure_speed, members=everyone),
+            inputs=["target.frames", "params:page", "params:fused", "params:runtime", *everyone.inputs()],
+            outputs="speed",
+            name="measure_speed",
+        ),
+    ]  # fmt: skip
+
+
+def _page(arms: Arms) -> Node:
+    rebuilt = [
+        f"pretrain.{name}.reconstructions" for name, arm in arms.pretraining.items() if arm.method == "mim"
+    ]
+    results = [*OWN_RESULTS, *(f"{site}.{name}" for site in SITES for name in SITE_RESULTS), *rebuilt]
+    return Node(
+        bound(nodes.make_report, names=tuple(results)),
+        inputs=["params:page", "params:comparison", "parameters", *results],
+        outputs="page",
+        name="make_report",
+    )

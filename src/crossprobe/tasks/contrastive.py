@@ -1,0 +1,112 @@
+"""Contrastive learning as a task of the training loop (requirement S3-8)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from crossprobe.models.input_scaling import InputScaling
+from crossprobe.models.projection import ContrastiveModel
+from crossprobe.ssl.augment import UNIFORMS_PER_VIEW, ContrastiveAugmentSettings, contrastive_view
+from crossprobe.ssl.frame_sampler import FrameSampler, FrameSamplerSettings
+from crossprobe.ssl.nt_xent import NtXentResult, NtXentSettings, mt_nxent
+from crossprobe.training.counter_random import uniform
+from crossprobe.training.frame_source import FrameSource
+from crossprobe.training.runtime import Runtime
+from crossprobe.training.sampler import Batch, ShuffledSampler
+from crossprobe.training.settings import TrainingSettings
+
+_FIRST_VIEW, _SECOND_VIEW, _RANDOM_MASK = 211, 212, 213
+
+
+class ContrastiveTask:
+    """Trains an encoder to know two views of a frame from all other frames.
+
+    Args:
+        module: Encoder and projection head.
+        training: Unlabelled training frames.
+        selection: Unlabelled frames of other patients; their views are the same at every validation.
+        settings: Budget; its batch size counts frames, each of which gives two views.
+        augment: Strength of the views.
+        sampling: Which frames meet in a batch.
+        loss: Temperature, frame gap and control.
+        scaling: How pixels become model input.
+        runtime: Device and precision.
+    """
+
+    figure = "contrastive_loss"
+
+    def __init__(
+        self,
+        module: ContrastiveModel,
+        training: FrameSource,
+        selection: FrameSource,
+        settings: TrainingSettings,
+        augment: ContrastiveAugmentSettings,
+        sampling: FrameSamplerSettings,
+        loss: NtXentSettings,
+        scaling: InputScaling,
+        runtime: Runtime,
+    ) -> None:
+        self.module = runtime.prepare(module)
+        self._training, self._selection = training, selection
+        self._video, self._frame = _identities(training)
+        self.sampler = FrameSampler(
+            self._video.numpy(), self._frame.numpy(), sampling, settings.batch_size, settings.seed
+        )
+        self._seed, self._batch_size = settings.seed, settings.batch_size
+        self._augment, self._loss, self._scaling, self._runtime = augment, loss, scaling, runtime
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Computes MT-NXent over two fresh views of a micro-batch."""
+        result = self._contrast(self._training, self._video, self._frame, batch, self._seed)
+        counts = {
+            "masked_pairs_per_anchor": float(result.masked_pairs_per_anchor),
+            "negatives_per_anchor": float(result.negatives_per_anchor),
+        }
+        return result.loss, counts
+
+    def validate(self) -> dict[str, float]:
+        """Computes the mean loss over the selection frames in fixed batches."""
+        video, frame = _identities(self._selection)
+        count = len(self._selection)
+        order = ShuffledSampler(count, min(self._batch_size, count), seed=0)
+        batches = [order.batch(step) for step in range(max(1, count // order.batch_size))]
+        losses = [self._contrast(self._selection, video, frame, batch, seed=0).loss for batch in batches]
+        return {self.figure: float(torch.stack(losses).mean())}
+
+    def _contrast(
+        self, source: FrameSource, video: Tensor, frame: Tensor, batch: Batch, seed: int
+    ) -> NtXentResult:
+        images = source.images(batch.rows)
+        rows, epochs = batch.rows.to(images.device), batch.epochs.to(images.device)
+        views = [
+            contrastive_view(images, uniform(UNIFORMS_PER_VIEW, seed, epochs, rows, stream), self._augment)
+            for stream in (_FIRST_VIEW, _SECOND_VIEW)
+        ]
+        with self._runtime.autocast():
+            first, second = self.module(self._scaling.apply(torch.cat(views))).chunk(2)
+        random_mask = None
+        if self._loss.control == "random_mask":
+            random_mask = uniform(len(rows), seed, epochs, rows, _RANDOM_MASK)
+        return mt_nxent(
+            first.float(),
+            second.float(),
+            video[batch.rows].to(images.device),
+            frame[batch.rows].to(images.device),
+            self._loss.temperature,
+            self._loss.frame_gap,
+            random_mask=random_mask,
+        )
+
+
+def _identities(source: FrameSource) -> tuple[Tensor, Tensor]:
+    """Video and original frame number of every row, int64 [N] each."""
+    frames = source.store.manifest.iloc[source.rows]
+    codes = pd.factorize(frames["video"])[0]
+    return (
+        torch.from_numpy(codes.astype(np.int64)),
+        torch.from_numpy(frames["frame"].to_numpy().astype(np.int64)),
+    )

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from crossprobe.data.pseudonym import pseudonym
+from crossprobe.data.sources.registry import SourceSettings, read_source
+from crossprobe.data.sources.wrist import WristSettings, read
+from crossprobe.errors import InvalidMetadata
+
+SALT = "a salt for tests"
+
+
+def reasons(rejections) -> dict[str, str]:
+    return dict(zip(rejections["item"], rejections["reason"], strict=True))
+
+
+def test_the_layout_becomes_recordings(wrist):
+    wrist.video("a.avi", "Anna", labelled=[0])
+    wrist.video("b.mp4", "Berta", operator="", view="", spacing_mm="")
+    (wrist.folder / "truths" / "a").mkdir(parents=True)
+    recordings, rejections = wrist.read()
+    assert rejections.empty
+    assert list(recordings["video"]) == sorted(recordings["video"])
+    by_patient = recordings.set_index("patient")
+    anna = by_patient.loc[pseudonym("patient", "Anna", SALT)]
+    assert anna["spacing_mm"] == 0.1
+    assert anna["masks"].endswith("masks/a")
+    assert anna["truths"].endswith("truths/a")
+    assert anna["operator"] == pseudonym("operator", "Dr Operator", SALT)
+    assert anna["video"] == pseudonym("video", "source/a.avi", SALT)
+    berta = by_patient.loc[pseudonym("patient", "Berta", SALT)]
+    assert (berta["operator"], berta["view"]) == ("unknown", "unknown")
+    assert math.isnan(berta["spacing_mm"])
+    assert np.isnan(berta["masks"])
+
+
+def test_videos_in_folders_and_windows_paths(wrist, make_speckle, save_video):
+    for name in ("day1/a.avi", "day2/a.avi"):
+        save_video(wrist.folder / "videos" / name, make_speckle(2, 64, 80))
+    wrist.row("videos/day1/a.avi", "Anna")
+    wrist.row("day2\\a.avi", "Anna")
+    recordings, rejections = wrist.read()
+    assert rejections.empty
+    assert len(recordings) == 2
+
+
+def test_dicom_tells_its_own_spacing_where_the_table_does_not(wrist, make_speckle, save_dicom):
+    for name in ("a.dcm", "b.dcm"):
+        save_dicom(wrist.folder / "videos" / name, make_speckle(2, 64, 80), PixelSpacing=[0.2, 0.2])
+    wrist.row("a.dcm", "Anna", spacing_mm="")
+    wrist.row("b.dcm", "Anna", spacing_mm="0.3")
+    recordings, _ = wrist.read()
+    assert sorted(recordings["spacing_mm"]) == [0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("NaN", "spacing_mm is 'NaN', not above 0"),
+        ("inf", "spacing_mm is 'inf', not above 0"),
+        ("-0.1", "spacing_mm is '-0.1', not above 0"),
+        ("0", "spacing_mm is '0', not above 0"),
+        ("0,11", "spacing_mm is '0,11', not a number"),
+    ],
+)
+def test_a_spacing_that_is_no_length_costs_the_row(wrist, cell, words):
+    wrist.video("a.avi", "Anna")
+    wrist.video("b.avi", "Berta", spacing_mm=cell)
+    recordings, rejections = wrist.read()
+    assert len(recordings) == 1
+    assert reasons(rejections)["metadata.csv row 3, b.avi"].startswith(words)
+
+
+def test_equal_rows_count_once_and_differing_ones_not_at_all(wrist):
+    wrist.video("a.avi", "Anna")
+    wrist.video("b.avi", "Berta")
+    wrist.row("a.avi", "Anna")
+    wrist.row("b.avi", "Clara")
+    recordings, rejections = wrist.read()
+    assert recordings["path"].str.endswith("a.avi").all()
+    assert reasons(rejections) == {
+        "metadata.csv row 4, a.avi": "duplicate: the same row stands above",
+        "metadata.csv row 3, b.avi": "duplicate: rows with this file differ; keep the right one",
+        "metadata.csv row 5, b.avi": "duplicate: rows with this file differ; keep the right one",
+    }
+
+
+def test_two_files_of_one_stem_cannot_share_masks(wrist):
+    wrist.video("a.avi", "Anna", labelled=[0])
+    wrist.video("a.mp4", "Berta")
+    wrist.video("b.mp4", "Clara")
+    recordings, rejections = wrist.read()
+    assert len(recordings) == 1
+    assert set(rejections["reason"]) == {"2 files share the masks of this stem; rename them"}
+
+
+def test_missing_listed_and_unlisted_files_are_counted(wrist, make_speckle, save_video):
+    wrist.video("a.avi", "Anna")
+    wrist.row("gone.avi", "Berta")
+    wrist.row("", "Berta")
+    wrist.row("../a.avi", "Berta")
+    save_video(wrist.folder / "videos" / "extra.avi", make_speckle(2, 64, 80))
+    wrist.mask("nobody", 0, np.zeros((4, 4), np.uint8))
+    recordings, rejections = wrist.read()
+    assert len(recordings) == 1
+    assert reasons(rejections) == {
+        "metadata.csv row 3, gone.avi": "no such file under videos/",
+        "metadata.csv row 4": "file and patient must not be empty",
+        "metadata.csv row 5, ../a.avi": "file must lie under videos/",
+        "videos/extra.avi": "file is not in metadata.csv",
+        "masks/nobody": "masks of a video that is not in metadata.csv",
+    }
+
+
+def test_names_in_file_names_do_not_reach_the_rejections(wrist, make_speckle, save_video):
+    wrist.video("a.avi", "Schmidt")
+    wrist.row("SCHMIDT_wrist.avi", "Schmidt")
+    save_video(wrist.folder / "videos" / "schmidt2.avi", make_speckle(2, 64, 80))
+    _, rejections = wrist.read()
+    assert not rejections["item"].str.contains("schmidt", case=False).any()
+    assert rejections["item"].str.contains(pseudonym("patient", "Schmidt", SALT)).all()
+
+
+def test_a_misspelt_column_is_named_with_the_closest(wrist):
+    wrist.video("a.avi", "Anna")
+    wrist.write_table(columns=["file", "patient", "operator", "device", "view", "class"])
+    text = (wrist.folder / "metadata.csv").read_text().replace("patient", "Pateint", 1)
+    (wrist.folder / "metadata.csv").write_text(text)
+    with pytest.raises(InvalidMetadata) as caught:
+        read(WristSettings(folder=wrist.folder), "source", SALT)
+    message = str(caught.value)
+    assert "metadata.csv: column 'patient' (found 'Pateint': rename it?), 'spacing_mm' missing" in message
+    assert "['file', 'Pateint', 'operator', 'device', 'view', 'class']" in message
+
+
+def test_another_separator_is_said(wrist):
+    wrist.video("a.avi", "Anna")
+    wrist.write_table()
+    text = (wrist.folder / "metadata.csv").read_text().replace(",", ";")
+    (wrist.folder / "metadata.csv").write_text(text)
+    with pytest.raises(InvalidMetadata, match="the separator must be a comma"):
+        read(WristSettings(folder=wrist.folder), "source", SALT)
+
+
+def test_a_spreadsheets_byte_order_mark_and_blanks_do_no_harm(wrist):
+    wrist.video("a.avi", "Anna")
+    wrist.write_table()
+    text = (wrist.folder / "metadata.csv").read_text().replace("file,patient", "file , patient", 1)
+    (wrist.folder / "metadata.csv").write_text(text, encoding="utf-8-sig")
+    recordings, _ = read(WristSettings(folder=wrist.folder), "source", SALT)
+    assert len(recordings) == 1
+
+
+def test_ids_keep_their_leading_zeros(wrist):
+    wrist.video("a.avi", "001")
+    wrist.video("b.avi", "1")
+    recordings, _ = wrist.read()
+    assert recordings["patient"].nunique() == 2
+
+
+def test_an_empty_site_is_named(wrist):
+    with pytest.raises(InvalidMetadata, match=r"metadata\.csv: no such file"):
+        read(WristSettings(folder=wrist.folder), "source", SALT)
+    with pytest.raises(InvalidMetadata, match=r"metadata\.csv: the table has no rows, so the site is empty"):
+        wrist.read()
+    wrist.row("gone.avi", "Anna")
+    with pytest.raises(
+        InvalidMetadata, match=r"no usable recording in 1 rows, so site 'source' is empty .*no such file"
+    ):
+        wrist.read()
+    (wrist.folder / "metadata.csv").write_text("")
+    with pytest.raises(InvalidMetadata, match=r"metadata\.csv: not a UTF-8 table"):
+        read(WristSettings(folder=wrist.folder), "source", SALT)
+
+
+def test_columns_that_stand_twice_are_named(wrist):
+    wrist.video("a.avi", "Anna")
+    wrist.write_table()
+    lines = (wrist.folder / "metadata.csv").read_text().splitlines()
+    (wrist.folder / "metadata.csv").write_text(
+        "\n".join([lines[0] + ", file", *(line + ",x" for line in lines[1:])])
+    )
+    with pytest.raises(InvalidMetadata, match=r"columns \['file'\] stand twice"):
+        read(WristSettings(folder=wrist.folder), "source", SALT)
+
+
+def test_a_prefix_keeps_two_sites_numbers_apart(wrist):
+    wrist.video("a.avi", "1")
+    wrist.write_table()
+    plain, _ = read(WristSettings(folder=wrist.folder), "source", SALT)
+    apart, _ = read(WristSettings(folder=wrist.folder, patient_prefix="north/"), "source", SALT)
+    assert plain["patient"][0] != apart["patient"][0]
+
+
+def test_a_broken_dicom_is_left_for_the_frames_stage(wrist):
+    wrist.video("a.avi", "Anna")
+    (wrist.folder / "videos" / "b.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 40)
+    wrist.row("b.dcm", "Anna", spacing_mm="")
+    recordings, rejections = wrist.read()
+    assert len(recordings) == 2
+    assert rejections.empty
+
+
+def test_the_registry_picks_the_reader_by_kind(wrist):
+    from pydantic import TypeAdapter
+
+    wrist.video("a.avi", "Anna")
+    wrist.write_table()
+    settings = TypeAdapter(SourceSettings).validate_python({"kind": "wrist", "folder": str(wrist.folder)})
+    recordings, _ = read_source(settings, "source", SALT)
+    assert recordings.equals(wrist.read()[0])
+    assert cv2.VideoCapture(recordings["path"][0]).isOpened()
