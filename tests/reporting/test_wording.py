@@ -44,8 +44,8 @@ def test_intervals_p_values_and_counts():
     assert with_interval(0.2, NONE, NONE) == "0.200"
     assert (p_value(0.0004), p_value(0.0312), p_value(NONE)) == ("< 0.001", "0.031", "\u2013")
     assert p_clause(NONE) == "no test declared"
-    assert p_clause(0.2) == "Holm p\u00a0=\u00a00.200"
-    assert p_clause(1e-9) == "Holm p\u00a0<\u00a00.001"
+    assert p_clause(0.2) == "Holm\u00a0p\u00a0=\u00a00.200"
+    assert p_clause(1e-9) == "Holm\u00a0p\u00a0<\u00a00.001"
     assert (plural(1, "frame"), plural(1200, "frame")) == ("1 frame", "1,200 frames")
 
 

@@ -58,7 +58,7 @@ def p_clause(p: float) -> str:
     """Writes a corrected p value as part of a sentence."""
     if p is None or not math.isfinite(p):
         return "no test declared"
-    return f"Holm p{SPACE}<{SPACE}0.001" if p < 0.001 else f"Holm p{SPACE}={SPACE}{p:.3f}"
+    return f"Holm{SPACE}p{SPACE}<{SPACE}0.001" if p < 0.001 else f"Holm{SPACE}p{SPACE}={SPACE}{p:.3f}"
 
 
 def plural(count: int, noun: str) -> str:
