@@ -51,7 +51,11 @@ def test_another_shape_is_refused(tmp_path):
 
 
 def test_the_first_error_is_the_one_that_shows(tmp_path):
-    with pytest.raises(OSError, match="first") as caught, FrameArrayWriter(tmp_path / "a.npy", 8) as writer:
-        writer.append(np.zeros((8, 8), np.uint8))
-        raise OSError(errno.ENOSPC, "first")
+    def fill() -> None:
+        with FrameArrayWriter(tmp_path / "a.npy", 8) as writer:
+            writer.append(np.zeros((8, 8), np.uint8))
+            raise OSError(errno.ENOSPC, "first")
+
+    with pytest.raises(OSError, match="first") as caught:
+        fill()
     assert caught.value.errno == errno.ENOSPC

@@ -131,7 +131,8 @@ def test_a_module_that_is_not_there_is_named():
 
 def test_the_tables_and_settings_import_without_torch():
     code = (
-        "import sys; import crossprobe.data.manifest, crossprobe.data.fingerprint, crossprobe.data.frame_settings;"
+        "import sys; import crossprobe.data.manifest, crossprobe.data.fingerprint;"
+        "import crossprobe.data.frame_settings;"
         "import crossprobe.data.frames, crossprobe.data.sources.registry, crossprobe.data.leakage;"
         "sys.exit(bool({'torch', 'kedro', 'mlflow'} & set(sys.modules)))"
     )

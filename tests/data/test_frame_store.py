@@ -37,9 +37,10 @@ def write_store(
                 images.append(image)
                 masks.append(mask)
                 rows.append({
-                    "site": "s", "device": "d", "operator": "o", "patient": patient, "view": "v", "video": name, "path": "x",
-                    "spacing_mm": None, "class": "c", "frame": frame, "height": size, "width": size, "crop_top": 0,
-                    "crop_left": 0, "mask_path": "m.png" if has_label else None, "truth_path": None,
+                    "site": "s", "device": "d", "operator": "o", "patient": patient, "view": "v",
+                    "video": name, "path": "x", "spacing_mm": None, "class": "c", "frame": frame,
+                    "height": size, "width": size, "crop_top": 0, "crop_left": 0,
+                    "mask_path": "m.png" if has_label else None, "truth_path": None,
                     "labelled": has_label, "content": f"{index}-{frame}",
                 })  # fmt: skip
     pd.DataFrame(rows).astype({"spacing_mm": float}).to_parquet(folder / "manifest.parquet")

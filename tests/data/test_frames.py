@@ -156,8 +156,8 @@ def test_a_mask_of_another_size_costs_the_label_only(wrist, build):
     assert len(store) == 6
     assert store.manifest["labelled"].tolist() == [True] + [False] * 5
     assert rejections["reason"].tolist() == [
-        "1 x label dropped, frame kept: mask is 20x10 px, its frame 80x64 px; export masks at the clip's own size "
-        "(first: frame 1)"
+        "1 x label dropped, frame kept: mask is 20x10 px, its frame 80x64 px; "
+        "export masks at the clip's own size (first: frame 1)"
     ]
 
 

@@ -28,7 +28,7 @@ def anatomy(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def site(wrist, tmp_path, save_video):
-    """Builds a store from clips by patient and splits it by hand: the first patients train, the last tests."""
+    """Builds a store from clips by patient and splits it by hand: the last patient tests."""
 
     def build(clips: dict[str, list[np.ndarray]]) -> tuple[FrameStore, Split]:
         for patient, scans in clips.items():

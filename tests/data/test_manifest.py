@@ -83,7 +83,8 @@ def test_the_hash_ignores_order_and_place_but_no_content():
     assert manifest_hash(table[list(reversed(table.columns))]) == first
     assert manifest_hash(table.assign(path="moved", mask_path="moved")) == first
     for changed in (
-        {"frame": [0, 2, 0]}, {"content": ["1", "2", "4"]}, {"labelled": True}, {"spacing_mm": 0.1}, {"class": "x"},
+        {"frame": [0, 2, 0]}, {"content": ["1", "2", "4"]}, {"labelled": True},
+        {"spacing_mm": 0.1}, {"class": "x"},
     ):  # fmt: skip
         assert manifest_hash(table.assign(**changed)) != first
 

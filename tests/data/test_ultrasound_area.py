@@ -177,18 +177,13 @@ def test_two_vendors_screens_are_cropped_to_the_muscle(real_data, probe):
     for file in sorted((real_data("muscle_probes") / probe).glob("*.png")):
         expected = Area(38, 237, 650, 760, True)
         if probe == "philips_hd11xe":
-            # Three of them go to 5 cm and are narrower on the screen.
+            # Three of them go to 5 cm and are narrower on the screen; two are all but black at depth.
             deep = file.stem in {"GM_P_11", "GM_P_12", "GM_P_14"}
             expected = Area(70, 120, 435, 569 if deep else 626, True)
         [(_, frame)] = read_frames(file)
-        found = find_area(statistics([frame]), SETTINGS)
-        cut, extra = cut_and_extra(
-            found._replace(height=expected.top + expected.height - found.top), expected
-        )
+        cut, extra = cut_and_extra(find_area(statistics([frame]), SETTINGS), expected)
         assert cut <= 2, file.name
         assert extra <= 32, file.name
-        # Two Philips scans are black at depth: what is left out there, between the marks, holds no echo.
-        assert frame[found.top + found.height : 500, 250:550].max(initial=0) < 3, file.name
 
 
 @pytest.mark.data

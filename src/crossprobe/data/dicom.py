@@ -6,6 +6,8 @@ or put into an error.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,10 @@ from pydicom.pixels import iter_pixels
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from crossprobe.errors import UnreadableMedia
+
+# pydicom's warnings may quote the value of a tag or the file's name; what we say ourselves does not.
+warnings.filterwarnings("ignore", module="pydicom")
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 CENTIMETRES = 3
 PIXEL_TAGS = [

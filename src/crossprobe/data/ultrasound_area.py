@@ -26,6 +26,7 @@ LONG_ECHO = 0.06
 # Deep down a scan is black but for the receiver's noise; a screen's background is exactly still.
 NOISE = 0.25
 NOISE_SHARE = 0.05
+DIM_SHARE = 0.5
 DARKEST_TEXT = 20
 
 
@@ -126,7 +127,8 @@ def tissue_map(statistics: FrameStatistics) -> np.ndarray:
         if moving.mean() > SMALLEST_AREA:
             core = _large_pieces(moving.astype(np.uint8), reach)
             return core | _aligned_pieces(moving, core) | _noise_rows(statistics, core)
-    return _large_pieces(live.astype(np.uint8), reach)
+    core = _large_pieces(live.astype(np.uint8), reach)
+    return core | _dim_rows(statistics.highest, core)
 
 
 def _moving(statistics: FrameStatistics) -> np.ndarray:
@@ -167,6 +169,22 @@ def _noise_rows(statistics: FrameStatistics, core: np.ndarray) -> np.ndarray:
         noisy[: int(np.flatnonzero(core.any(axis=1))[-1])] = False
         rows[noisy, columns[0] : columns[-1] + 1] = True
     return rows
+
+
+def _dim_rows(highest: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """Finds rows just below the core that are dim, yet not as black as the screen: depth in a still."""
+    result = np.zeros(core.shape, dtype=bool)
+    columns = np.flatnonzero(core.any(axis=0))
+    if not len(columns):
+        return result
+    edge = np.concatenate([highest[0], highest[-1], highest[:, 0], highest[:, -1]])
+    background = int(np.bincount(edge).argmax())
+    below = int(np.flatnonzero(core.any(axis=1))[-1]) + 1
+    inside = highest[below:, columns[0] : columns[-1] + 1]
+    dim = ((inside > background) & (inside < DARKEST_TEXT)).mean(axis=1) >= DIM_SHARE
+    depth = len(dim) if dim.all() else int(np.argmin(dim))
+    result[below : below + depth, columns[0] : columns[-1] + 1] = True
+    return result
 
 
 def _large_pieces(live: np.ndarray, reach: int) -> np.ndarray:

@@ -38,7 +38,9 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise InvalidMetadata(f"{path}: {_missing_columns(missing, list(table.columns))}")
-    repeated = sorted({name for name in table.columns if list(table.columns).count(name) > 1} & set(columns))
+    # pandas renames a second column of one name to `name.1`, and stripping blanks may make two names equal.
+    names = list(table.columns)
+    repeated = [name for name in columns if f"{name}.1" in names or names.count(name) > 1]
     if repeated:
         raise InvalidMetadata(f"{path}: columns {repeated} stand twice")
     if table.empty:
