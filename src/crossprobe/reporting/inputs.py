@@ -40,7 +40,7 @@ class ReportInputs:
         cohort: Who is in the data: any table whose first columns name site and part.
         facts: Groups of keys and values: hashes, seeds, versions, device.
         parameters: The run's parameters, nested as in YAML.
-        images: Pictures by section: `panels`, `weights`, `reconstruction`, `phantom`.
+        images: Pictures by section: `panels`, `weights`, `reconstruction`, `phantom`, `scans`.
         extra: Further sections, set before the limits.
     """
 

@@ -26,6 +26,7 @@ SECTIONS: tuple[tuple[str, Callable[[ReportInputs], Section | None]], ...] = (
         lambda inputs: run_sections.picture_section(inputs, "reconstruction"),
     ),
     ("The phantom", lambda inputs: run_sections.picture_section(inputs, "phantom")),
+    ("The scans", lambda inputs: run_sections.picture_section(inputs, "scans")),
     ("Training curves", run_sections.curves_section),
     ("Calibration", run_sections.calibration_section),
     ("Speed", run_sections.speed_section),
@@ -47,8 +48,8 @@ def render_report(inputs: ReportInputs) -> str:
     for title, make in SECTIONS:
         section = make(inputs)
         if section is None or not section.blocks:
-            # Real scans have no phantom: nothing is missing then.
-            absent += [title] if title != "The phantom" else []
+            # A run has either: nothing is missing then.
+            absent += [title] if title not in ("The phantom", "The scans") else []
         else:
             sections.append(section)
     sections += [*inputs.extra, run_sections.limits_section(inputs, absent)]

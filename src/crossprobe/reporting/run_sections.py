@@ -49,6 +49,7 @@ PICTURES = {
     "weights": ("weights", "Fusion weights"),
     "reconstruction": ("reconstruction", "Reconstruction by masked image modelling"),
     "phantom": ("phantom", "The phantom"),
+    "scans": ("scans", "The scans"),
 }
 
 
