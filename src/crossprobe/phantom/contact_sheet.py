@@ -65,7 +65,15 @@ def contact_sheet(
                 marked = outlined(video.frames[frame], video.truths[frame], video.masks[frame])
                 caption = f"{site}  {view}  {kind}"
                 height = bare.shape[0]
-                cv2.putText(bare, caption, (90, height - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.34, CAPTION_BGR, 1)
+                cv2.putText(
+                    bare,
+                    caption,
+                    (bare.shape[1] // 3, height - 4),
+                    cv2.FONT_HERSHEY_SIMPLEX,
+                    0.34,
+                    CAPTION_BGR,
+                    1,
+                )
                 cells += [bare, marked]
             rows.append(np.hstack(cells))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ PROBES: dict[str, dict[str, Any]] = {
         "compounding_span_deg": 0.0,
         "persistence": 0.45,
         "dynamic_range_db": 48.0,
-        "noise_db": -46.0,
+        "noise_db": -48.5,
         "noise_slope_db": 8.0,
         "attenuation_error_db": -2.0,
         "tgc_ripple": 0.35,
