@@ -130,4 +130,4 @@ def test_no_false_alarm_on_bus_bra(real_data, tmp_path, device):
     path, _ = build_frame_store(some, FrameSettings(size=128, overlay="off"), tmp_path, "source", workers=1)
     store = FrameStore.open(path, labels=False)
     split = split_patients(store.manifest, SplitSettings(), "source")
-    assert audit_split(store, split, SETTINGS).largest_correlation < 0.45
+    assert audit_split(store, split, SETTINGS).largest_correlation < 0.3
