@@ -30,14 +30,14 @@ def anatomy(count: int, seed: int) -> np.ndarray:
 def site(wrist, tmp_path, save_video):
     """Builds a store from clips by patient and splits it by hand: the last patient tests."""
 
-    def build(clips: dict[str, list[np.ndarray]]) -> tuple[FrameStore, Split]:
+    def build(clips: dict[str, list[np.ndarray]], size: int = 96) -> tuple[FrameStore, Split]:
         for patient, scans in clips.items():
             for index, frames in enumerate(scans):
                 save_video(wrist.folder / "videos" / f"{patient}{index}.avi", frames)
                 wrist.row(f"{patient}{index}.avi", patient)
         recordings, _ = wrist.read()
         path, _ = build_frame_store(
-            recordings, FrameSettings(size=96, workers=1), tmp_path / "store", "source"
+            recordings, FrameSettings(size=size, workers=1), tmp_path / "store", "source"
         )
         store = FrameStore.open(path, labels=False)
         order = [
@@ -71,6 +71,15 @@ def test_a_planted_copy_stops_the_run(site):
         LeakageFound, match=r"parts \['test', 'train'\] share 6 identical frames \(p_.*one recording"
     ):
         audit_split(store, split, SETTINGS)
+
+
+def test_coarse_frames_need_more_likeness(site):
+    one, other = anatomy(2, 1), anatomy(2, 2)
+    mixed = np.clip(0.55 * one + 0.45 * other, 0, 255).astype(np.uint8)
+    store, split = site({"A": [one], "B": [mixed]}, size=32)
+    assert 0.45 < audit_split(store, split, SETTINGS).largest_correlation < 0.8
+    strict = LeakSettings(smallest_correlation=1)
+    assert audit_split(store, split, strict).largest_correlation < 0.8
 
 
 @pytest.mark.parametrize("how", ["brighter", "smaller", "noisy", "blurred"])
@@ -131,3 +140,27 @@ def test_no_false_alarm_on_bus_bra(real_data, tmp_path, device):
     store = FrameStore.open(path, labels=False)
     split = split_patients(store.manifest, SplitSettings(), "source")
     assert audit_split(store, split, SETTINGS).largest_correlation < 0.3
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_one_real_clip_published_under_two_patients_is_found(real_data, wrist, tmp_path):
+    folder = real_data("pocus_videos") / "linear"
+    clips = ["Pneu_prospective_file3.mp4", "Vir_prospective_file1.mp4"]
+    clips.append("label_uncertain/Vir_or_Pneu_prospective_file4.mp4")
+    for index, clip in enumerate(clips):
+        (wrist.folder / "videos" / f"{index}.mp4").symlink_to(folder / clip)
+        wrist.row(f"{index}.mp4", f"patient {index}")
+    recordings, _ = wrist.read()
+    path, _ = build_frame_store(recordings, FrameSettings(size=224, workers=1), tmp_path / "store", "source")
+    store = FrameStore.open(path, labels=False)
+    # Paths are resolved, so a row still tells which clip it came from.
+    people = recordings.set_index(recordings["path"].str.split("/").str[-1])["patient"]
+    first, second, third = (people[clip.split("/")[-1]] for clip in clips)
+    together = Split(
+        site="source", parts={"train": [second, third], "test": [first]}, seed=0, manifest_hash="m"
+    )
+    assert audit_split(store, together, SETTINGS).largest_correlation < 0.3
+    apart = Split(site="source", parts={"train": [first, second], "test": [third]}, seed=0, manifest_hash="m")
+    with pytest.raises(LeakageFound, match="pairs of near-identical frames"):
+        audit_split(store, apart, SETTINGS)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from kedro.config import OmegaConfigLoader
+import yaml
 from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -79,7 +79,7 @@ def read_arms(study: str) -> Arms:
     Raises:
         InvalidMetadata: If an arm starts from, or fuses, an arm that is not in the table.
     """
-    arms = Arms.model_validate(_parameters()["studies"][study])
+    arms = Arms.model_validate(_studies()[study])
     for name, arm in arms.finetuning.items():
         known = ["random", "imagenet", *arms.pretraining]
         if arm.start not in known:
@@ -97,11 +97,19 @@ def read_arms(study: str) -> Arms:
     return arms
 
 
-def _parameters() -> dict[str, Any]:
-    # Pipelines are registered before Kedro has read the run's parameters. Which arms exist is the method,
-    # which environments never change, so the base configuration (and `local`) is the place to look.
-    from crossprobe.settings import CONFIG_LOADER_ARGS
+def _studies() -> dict[str, Any]:
+    """The tables of arms as the YAML has them.
 
+    Pipelines are registered before Kedro has read the run's parameters, and a second config loader would
+    take over the resolvers of the first. Which arms exist is the method, which environments never change, so
+    `base` and `local` are the places to look, and plain YAML is enough.
+    """
     project = find_kedro_project(Path.cwd()) or Path(__file__).resolve().parents[3]
-    loader = OmegaConfigLoader(conf_source=str(Path(project) / "conf"), **CONFIG_LOADER_ARGS)
-    return loader["parameters"]
+    merged: dict[str, Any] = {}
+    for environment in ("base", "local"):
+        for file in sorted((Path(project) / "conf" / environment).glob("parameters*/**/*.yml")):
+            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            for study, tables in content.get("studies", {}).items():
+                for stage, arms in tables.items():
+                    merged.setdefault(study, {}).setdefault(stage, {}).update(arms)
+    return merged

@@ -124,7 +124,7 @@ def draw_charts(
     patients: pd.DataFrame,
     comparison: ComparisonSettings,
     *histories: pd.DataFrame,
-    stages: tuple[str, ...],
+    stages: dict[str, str],
 ) -> tuple[Figure, Figure, Figure, pd.DataFrame]:
     """Draws the charts that kedro-viz and MLflow show beside the report.
 
@@ -135,8 +135,8 @@ def draw_charts(
 
     table = pd.concat(
         [
-            history.assign(stage=stage.split(".")[0], arm=stage.split(".")[1])
-            for stage, history in zip(stages, histories, strict=True)
+            history.assign(stage=stage, arm=name.partition(".")[2])
+            for (name, stage), history in zip(stages.items(), histories, strict=True)
         ],
         ignore_index=True,
     )

@@ -47,9 +47,11 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
 
 def _comparison(arms: Arms) -> list[Node]:
     scores = [f"evaluate.{arm}.{site}_scores" for arm in (*arms.finetuning, *arms.fusion) for site in SITES]
-    stages = tuple(
-        [f"pretrain.{name}" for name in arms.pretraining] + [f"finetune.{name}" for name in arms.finetuning]
-    )
+    # Losses of different methods are different quantities: each gets a panel of its own.
+    stages = {
+        **{f"pretrain.{name}": f"pretraining, {arm.method}" for name, arm in arms.pretraining.items()},
+        **{f"finetune.{name}": "fine-tuning" for name in arms.finetuning},
+    }
     return [
         Node(
             nodes.compare_arms,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from crossprobe.evaluation.arms_table import ArmRoles
-from crossprobe.evaluation.statistics import Family, StatisticsSettings
+from crossprobe.evaluation.comparison_settings import ArmRoles, Family, StatisticsSettings
 
 
 class ComparisonSettings(BaseModel):

@@ -1,0 +1,84 @@
+"""The graph keeps the two sites apart, and every stage can be read from left to right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kedro.framework.project import find_pipelines, pipelines
+from kedro.framework.startup import bootstrap_project
+
+PROJECT = Path(__file__).resolve().parents[2]
+PIXELS = ("frames", "labelled_frames", "raw", "recordings")
+LABELS = ("labelled_frames",)
+
+
+@pytest.fixture(scope="module")
+def registered():
+    bootstrap_project(PROJECT)
+    pipelines.configure("crossprobe.pipeline_registry")
+    found = find_pipelines(raise_errors=True)
+    assert {"cross_domain", "ablations", "pretraining", "finetuning"} <= set(found)
+    return found
+
+
+def sites_of(names, kinds):
+    pairs = (name.split(".") for name in names if name.count(".") == 1)
+    return {site for site, kind in pairs if site in ("source", "target") and kind in kinds}
+
+
+def test_no_node_opens_pixels_of_both_sites(registered):
+    for pipeline in registered.values():
+        for node in pipeline.nodes:
+            assert len(sites_of([*node.inputs, *node.outputs], PIXELS)) <= 1, node.name
+
+
+def test_only_the_reference_trains_on_target_labels(registered):
+    readers = {
+        node.name
+        for pipeline in registered.values()
+        for node in pipeline.nodes
+        if "target" in sites_of(node.inputs, LABELS)
+    }
+    training = {name for name in readers if name.startswith(("pretrain.", "finetune."))}
+    assert training == {"finetune.target_supervised.train", "finetune.target_supervised.calibrate"}
+
+
+def test_label_free_choice_depends_on_no_target_label(registered):
+    """Walks all ancestors of the choice: frames with labels of the target, and scores, are not among them."""
+    upstream = registered["cross_domain"].to_outputs("report.cross_domain.label_free")
+    read = {name for node in upstream.nodes for name in node.inputs}
+    assert "target.frames" in read
+    assert "target.labelled_frames" not in read
+    assert not any(name.startswith("evaluate.") for name in read)
+
+
+def test_what_leaves_a_site_is_weights_metrics_and_hashes(registered):
+    """Every data set that one site's nodes make and the other site's nodes read."""
+    nodes = registered["cross_domain"].nodes
+    site_of_node = {node.name: sites_of(node.inputs, PIXELS) for node in nodes}
+    crossing = set()
+    for maker in nodes:
+        for reader in nodes:
+            if {*site_of_node[maker.name]} ^ {*site_of_node[reader.name]} == {"source", "target"}:
+                crossing |= set(maker.outputs) & set(reader.inputs)
+    assert crossing
+    kinds = {name.rsplit(".", 1)[-1] for name in crossing}
+    assert kinds <= {"encoder", "checkpoint", "calibration", "split"}
+
+
+def test_every_node_has_a_name_and_every_stage_a_namespace(registered):
+    for node in registered["cross_domain"].nodes:
+        assert node.namespace or node.name == "audit_sites"
+        assert " " not in node.name
+
+
+def test_main_job_and_ablations_share_their_common_arms(registered):
+    main = {node.name for node in registered["cross_domain"].nodes}
+    ablations = {node.name for node in registered["ablations"].nodes}
+    assert {"pretrain.mim.train", "finetune.mt_nxent.train"} <= main & ablations
+    assert {
+        "pretrain.gap_8.train",
+        "finetune.temperature_01.train",
+        "finetune.label_shuffle.train",
+    } <= ablations

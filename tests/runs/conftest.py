@@ -1,0 +1,68 @@
+"""One whole run of the main job in the `test` environment, shared by everything that looks at its results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import torch
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Small tensors: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory) -> Iterator[Path]:
+    """Where the run writes, named to the configuration by an environment variable."""
+    folder = tmp_path_factory.mktemp("run")
+    before = os.environ.get("CROSSPROBE_TEST_DATA")
+    os.environ["CROSSPROBE_TEST_DATA"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["CROSSPROBE_TEST_DATA"]
+    else:
+        os.environ["CROSSPROBE_TEST_DATA"] = before
+
+
+@pytest.fixture(scope="session")
+def kedro_run(data_folder, one_thread) -> Callable[..., dict[str, Any]]:
+    """Runs a pipeline in this process, as `kedro run` does."""
+    bootstrap_project(PROJECT)
+
+    def run(pipeline: str = "cross_domain", env: str = "test", params: dict | None = None, **given: Any):
+        while mlflow.active_run():
+            mlflow.end_run()
+        pipelines.configure("crossprobe.pipeline_registry")
+        with KedroSession.create(PROJECT, env=env, runtime_params=params) as session:
+            return session.run(pipeline_names=[pipeline], **given)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(kedro_run, data_folder) -> Path:
+    """The folder of a finished run of the main job."""
+    kedro_run()
+    return data_folder
+
+
+@pytest.fixture
+def catalog(finished_run):
+    """The catalog of the finished run."""
+    with KedroSession.create(PROJECT, env="test") as session:
+        yield session.load_context().catalog
