@@ -50,10 +50,13 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
 
 def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
     now = int(pd.Timestamp.now().timestamp() * 1000)
+    rows = zip(
+        value["part"], value["metric"], value["value"].astype(float), value["step"].astype(int), strict=True
+    )
     metrics = [
-        Metric(f"{row.part}/{row.metric}", float(row.value), now, int(row.step))
-        for row in value.itertuples()
-        if math.isfinite(row.value)
+        Metric(f"{part}/{metric}", figure, now, step)
+        for part, metric, figure, step in rows
+        if math.isfinite(figure)
     ]
     for start in range(0, len(metrics), BATCH):
         client.log_batch(run, metrics=metrics[start : start + BATCH])
@@ -61,15 +64,15 @@ def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.D
 
 def _scores(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
     means = value.groupby(["arm", "site", "metric"])["value"].mean().dropna()
-    for (arm, site, metric), mean in means.items():  # type: ignore[misc]
-        client.log_metric(run, f"{site}/{arm}/{metric}", float(mean))
+    for arm, site, metric, mean in means.reset_index().itertuples(index=False, name=None):
+        client.log_metric(run, f"{site}/{arm}/{metric}", mean)
     _table(client, parent, run, name, value)
 
 
 def _headline(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
     means = value.groupby(["site", "arm", "metric"])["value"].mean().dropna()
-    for (site, arm, metric), mean in means.items():  # type: ignore[misc]
-        client.log_metric(parent, f"{site}/{arm}/{metric}", float(mean))
+    for site, arm, metric, mean in means.reset_index().itertuples(index=False, name=None):
+        client.log_metric(parent, f"{site}/{arm}/{metric}", mean)
     _table(client, parent, run, name, value)
 
 

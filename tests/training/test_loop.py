@@ -1,4 +1,4 @@
-"""The loop: it learns, it resumes to the same bits, it keeps the best, it stops on NaN and names the batch."""
+"""The loop: it learns, resumes to the same bits, keeps the best, and stops on NaN naming the batch."""
 
 from __future__ import annotations
 

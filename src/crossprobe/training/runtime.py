@@ -23,7 +23,8 @@ class Runtime:
     def prepare(self, module: nn.Module) -> nn.Module:
         """Moves a module to the device and into the memory layout; returns the same module."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return module.to(self.device, memory_format=layout)
+        # torch accepts both at once, its type stubs do not.
+        return module.to(device=self.device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Gives the context in which forward passes run."""

@@ -10,17 +10,22 @@ from crossprobe.training.sampler import Batch, Sampler
 
 
 class Task(Protocol):
-    """A module to train, its loss on a batch and its validation figure.
+    """A module to train, its loss on a batch and its validation figure."""
 
-    Attributes:
-        module: Everything that has weights, already on its device.
-        sampler: Which samples a step sees.
-        figure: Name of the validation figure that decides which weights are kept; lower is better.
-    """
+    @property
+    def module(self) -> nn.Module:
+        """Everything that has weights, already on its device."""
+        ...
 
-    module: nn.Module
-    sampler: Sampler
-    figure: str
+    @property
+    def sampler(self) -> Sampler:
+        """Which samples a step sees."""
+        ...
+
+    @property
+    def figure(self) -> str:
+        """Name of the validation figure that decides which weights are kept; lower is better."""
+        ...
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Computes the loss of a micro-batch.

@@ -14,7 +14,7 @@ from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.leakage import LeakSettings
 from crossprobe.data.split import SplitSettings
 from crossprobe.errors import InvalidMetadata
-from crossprobe.phantom.settings import PhantomSettings
+from crossprobe.phantom.settings import PhantomSettings, SiteName
 from crossprobe.pipelines.data_processing.settings import RawSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.training.settings import RuntimeSettings
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def collect_raw(
-    raw: RawSettings, phantom: PhantomSettings, site: str, runtime: RuntimeSettings
+    raw: RawSettings, phantom: PhantomSettings, site: SiteName, runtime: RuntimeSettings
 ) -> dict[str, Any]:
     """Makes sure a site's raw data are there: generates the phantom, or finds what the clinic put there."""
     if raw.kind == "phantom":

@@ -128,7 +128,7 @@ def _seeded_settings(training: TrainingSettings, arm: PretrainingArm) -> Trainin
 
 def _contrastive_loss(stage: ContrastivePretraining, arm: PretrainingArm) -> NtXentSettings:
     given = {"temperature": arm.temperature, "frame_gap": arm.frame_gap}
-    changes = {key: value for key, value in given.items() if value is not None}
+    changes: dict[str, object] = {key: value for key, value in given.items() if value is not None}
     if arm.random_mask:
         changes["control"] = "random_mask"
     return stage.loss.model_copy(update=changes)

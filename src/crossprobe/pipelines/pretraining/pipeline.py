@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.arms import PretrainingArm, read_arms
@@ -33,10 +36,8 @@ def pretraining_arm(study: str, name: str, arm: PretrainingArm) -> Pipeline:
     Returns:
         The arm's pipeline. It reads frames of the target from an entry that carries no labels.
     """
-    train, outputs = {
-        "mim": (nodes.pretrain_mim, ["encoder", "history", "reconstructions"]),
-        "contrastive": (nodes.pretrain_contrastive, ["encoder", "history"]),
-    }[arm.method]
+    train: Callable[..., Any] = nodes.pretrain_mim if arm.method == "mim" else nodes.pretrain_contrastive
+    outputs = ["encoder", "history", *(["reconstructions"] if arm.method == "mim" else [])]
     inputs = ["target.frames", "target.split", "params:arm", "params:stage", "params:model",
               "params:folders", "params:runtime"]  # fmt: skip
     template = Pipeline([Node(bound(train, arm_name=name), inputs=inputs, outputs=outputs, name="train")])

@@ -81,17 +81,18 @@ def draw_panels(
     runtime: RuntimeSettings,
     *loaded: Any,
     members: Members,
-) -> tuple[Figure, Figure]:
-    """Draws predictions of every arm, and fusion weights, on target test frames of different patients."""
+) -> Figure | tuple[Figure, Figure]:
+    """Draws every arm, and fusion weights if any are fused, on target test frames of different patients."""
     from crossprobe.reporting.draw_panels import draw
 
-    return draw(
+    panels, weights = draw(
         members.ensembles(loaded, fusion, runtime),
         frames,
         split["parts"]["test"],
         settings.panels,
         settings.panel_arms,
     )
+    return panels if weights is None else (panels, weights)
 
 
 def measure_speed(

@@ -89,7 +89,7 @@ def _pictures(arms: Arms) -> list[Node]:
             bound(nodes.draw_panels, members=everyone),
             inputs=["target.labelled_frames", "target.split", "params:page", "params:fused", "params:runtime",
                     *everyone.inputs()],
-            outputs=["panels", "weights"],
+            outputs=["panels", "weights"] if arms.fusion else "panels",
             name="draw_panels",
         ),
         Node(
@@ -105,7 +105,8 @@ def _page(arms: Arms) -> Node:
     rebuilt = [
         f"pretrain.{name}.reconstructions" for name, arm in arms.pretraining.items() if arm.method == "mim"
     ]
-    results = [*OWN_RESULTS, *(f"{site}.{name}" for site in SITES for name in SITE_RESULTS), *rebuilt]
+    own = [name for name in OWN_RESULTS if arms.fusion or name != "weights"]
+    results = [*own, *(f"{site}.{name}" for site in SITES for name in SITE_RESULTS), *rebuilt]
     return Node(
         bound(nodes.make_report, names=tuple(results)),
         inputs=["params:page", "params:comparison", "parameters", *results],
