@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from crossprobe.evaluation.arms_table import ArmRoles
 from crossprobe.evaluation.statistics import StatisticsSettings
+from crossprobe.reporting.ablation_sections import AblationTable, ablation_section
 from crossprobe.reporting.blocks import ReportImage
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_label
@@ -26,6 +27,7 @@ def assemble(
     statistics: StatisticsSettings,
     parameters: Mapping[str, Any],
     left: Mapping[str, Any],
+    ablations: Sequence[AblationTable] = (),
 ) -> ReportInputs:
     """Sorts a run's results into the report.
 
@@ -39,6 +41,7 @@ def assemble(
             regret, histories, speed`, the pictures `panels` and `weights` as PNG, for each site
             `<site>.facts`, `<site>.cohort`, `<site>.contact_sheet` and tables `<site>.rejected_at_…`, and
             pictures `pretrain.<arm>.reconstructions`. Only the first three are needed.
+        ablations: Questions set side by side in tables.
 
     Returns:
         The inputs of `render_report`.
@@ -64,6 +67,7 @@ def assemble(
         facts=facts,
         parameters=parameters,
         images=_images(left),
+        extra=[ablation_section(left["arms"], ablations)] if ablations else [],
     )
 
 

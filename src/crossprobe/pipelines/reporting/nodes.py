@@ -164,6 +164,7 @@ def make_report(
             comparison.statistics,
             plain_parameters(parameters),
             dict(zip(names, loaded, strict=True)),
+            settings.ablations,
         )
     )
 

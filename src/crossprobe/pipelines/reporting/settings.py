@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.evaluation.comparison_settings import ArmRoles, Family, StatisticsSettings
+from crossprobe.reporting.ablation_sections import AblationTable
 
 
 class ComparisonSettings(BaseModel):
@@ -34,5 +35,6 @@ class ReportSettings(BaseModel):
     subtitle: str = ""
     panel_arms: tuple[str, ...] | None = Field(None, description="Arms drawn in panels; all where null")
     panels: int = Field(5, gt=0, description="Target test frames drawn, each of another patient")
+    ablations: tuple[AblationTable, ...] = Field((), description="Questions set side by side in tables")
     speed_repeats: int = Field(15, gt=0, description="Timed calls of every predictor")
     speed_batch: int = Field(8, gt=0, description="Frames of the batch that is timed")

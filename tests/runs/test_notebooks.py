@@ -1,0 +1,57 @@
+"""Both notebooks run from top to bottom on a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+pytestmark = pytest.mark.slow
+
+
+def execute(name: str):
+    """Runs a notebook in its own folder and gives the outputs of its cells; an error in a cell raises."""
+    book = nbformat.read(NOTEBOOKS / name, as_version=4)
+    client = NotebookClient(
+        book, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
+    )
+    return [output for cell in client.execute().cells for output in cell.get("outputs", ())]
+
+
+def tables(outputs) -> list[str]:
+    return [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+
+
+def pictures(outputs) -> list[str]:
+    return [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+
+
+@pytest.fixture
+def environment(finished_run, monkeypatch):
+    monkeypatch.setenv("KEDRO_ENV", "test")
+
+
+def test_a_run_can_be_read(finished_run):
+    outputs = execute("01_read_a_run.ipynb")
+    arms, comparisons, regret = tables(outputs)
+    assert "target_supervised" in arms
+    assert "p_holm" in comparisons
+    assert "oracle" in regret
+    assert len(pictures(outputs)) == 1
+
+
+def test_a_frame_can_be_looked_at(finished_run):
+    outputs = execute("02_look_at_one_frame.ipynb")
+    assert "micrus_like" in tables(outputs)[0]
+    assert len(pictures(outputs)) == 1
+
+
+@pytest.mark.parametrize("name", ["01_read_a_run.ipynb", "02_look_at_one_frame.ipynb"])
+def test_notebooks_are_kept_without_outputs(name):
+    """An output may hold pixels of a patient."""
+    book = nbformat.read(NOTEBOOKS / name, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in book.cells)
