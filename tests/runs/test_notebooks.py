@@ -31,11 +31,13 @@ def pictures(outputs) -> list[str]:
 
 
 @pytest.fixture
-def environment(finished_run, monkeypatch):
+def read_the_test_run(finished_run, monkeypatch):
+    """The kernel inherits where the run lies from the fixture, and its environment's name from here."""
     monkeypatch.setenv("KEDRO_ENV", "test")
 
 
-def test_a_run_can_be_read(finished_run):
+@pytest.mark.usefixtures("read_the_test_run")
+def test_a_run_can_be_read():
     outputs = execute("01_read_a_run.ipynb")
     arms, comparisons, regret = tables(outputs)
     assert "target_supervised" in arms
@@ -44,7 +46,8 @@ def test_a_run_can_be_read(finished_run):
     assert len(pictures(outputs)) == 1
 
 
-def test_a_frame_can_be_looked_at(finished_run):
+@pytest.mark.usefixtures("read_the_test_run")
+def test_a_frame_can_be_looked_at():
     outputs = execute("02_look_at_one_frame.ipynb")
     assert "micrus_like" in tables(outputs)[0]
     assert len(pictures(outputs)) == 1
