@@ -121,7 +121,7 @@ def test_many_arms_wrap_and_empty_masks_draw():
     image = np.zeros((40, 60), np.uint8)
     masks = {f"arm_{index}": np.zeros((40, 60), np.uint8) for index in range(7)}
     figure = prediction_panels([PredictionPanel("one", image, masks), PredictionPanel("two", image, masks)])
-    assert len(figure.axes) == 2 * 2 * 5
+    assert len(figure.axes) == 2 * 2 * 7
     assert sum(axes.get_visible() for axes in figure.axes) == 2 * 8
     assert not np.isnan(np.frombuffer(png_bytes(figure, 40), np.uint8)).any()
 

@@ -60,7 +60,7 @@ def make(store, runtime, tiny):
         torch.manual_seed(0)
         return ContrastiveTask(
             ContrastiveModel(tiny), training, selection, given, ContrastiveAugmentSettings(), sampling,
-            NtXentSettings(**{"frame_gap": 3, **also}), SCALING, runtime,
+            NtXentSettings(**{"frame_gap": 3, "temperature": 0.1, **also}), SCALING, runtime,
         )  # fmt: skip
 
     return {"segmentation": segmentation, "masked_image": masked_image, "contrastive": contrastive}

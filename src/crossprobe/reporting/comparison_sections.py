@@ -16,9 +16,11 @@ FUSION_NOTE = (
     "Two sigmoid branches weighted by one increasing function of their own confidence give the same mask as "
     "their plain average: with a = p \u2212 ½ the fused value lies above ½ exactly where f(a₁) + f(a₂) > 0, "
     "and f is odd and increasing, so the sign is that of a₁ + a₂. Entropy, margin and average therefore "
-    "agree at threshold .5 on raw sigmoids, unless the branches carry evidence that differs between them, "
-    "such as a temperature fitted for each on source validation. Confidence here is absolute, 1 \u2212 H / "
-    "ln 2, and never depends on what else is in a batch."
+    "agree at threshold .5 (up to a pixel of the border, moved by interpolation to native size). A "
+    "temperature fitted for each branch on source validation changes what is averaged, so these differ from "
+    "the average of raw sigmoids, but not from one another; only evidence of another kind, such as stability "
+    "under a flip, sets them apart. Confidence here is absolute, 1 \u2212 H / ln 2, and never depends on "
+    "what else is in a batch."
 )
 
 CHOICE_NOTE = (

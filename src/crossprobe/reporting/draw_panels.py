@@ -82,7 +82,8 @@ def draw(
             for arm, mask in masks.items()
         }
         image = _native_image(images[place], height, width)
-        title = f"{frame['patient']} · {frame['view']} · frame {frame['frame']}"
+        view = str(frame["view"]).replace("_", " ")
+        title = f"{frame['patient']}\n{view} · {frame['frame']}"
         panels.append(PredictionPanel(title, image, masks, reference, scores))
         weights += _weight_panel(ensembles, answers, place, title, image, reference, threshold)
     figure = prediction_panels(panels)

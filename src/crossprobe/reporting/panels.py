@@ -127,7 +127,7 @@ def _outline(axes: Axes, mask: np.ndarray | None, colour: str, width: float = 1.
         axes.contour(columns, rows, padded, levels=[0.5], colors=[each], linewidths=[thick], alpha=alpha)
 
 
-def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, columns: int = 5) -> Figure:
+def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, columns: int = 7) -> Figure:
     """Draws for each frame the whole of it, then its region of interest for every arm.
 
     Args:

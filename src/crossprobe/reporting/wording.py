@@ -102,20 +102,45 @@ class Compared:
         return self.difference == self.low == self.high == 0
 
     @property
+    def unconfirmed(self) -> bool:
+        """Whether a declared test, corrected for its family, does not show what the interval suggests."""
+        return math.isfinite(self.p_holm) and self.p_holm >= 0.05
+
+    @property
     def tone(self) -> Tone:
-        """What the interval alone says; `unknown` where there are too few patients for one."""
+        """What is shown: the interval leaves out 0, and so does the corrected test where one was declared.
+
+        `unknown` where there are too few patients for an interval.
+        """
         if self.n_patients < 2 or not (math.isfinite(self.low) and math.isfinite(self.high)):
             return "unknown"
-        if self.low <= 0 <= self.high:
+        if self.low <= 0 <= self.high or self.unconfirmed:
             return "none"
         return "better" if (self.difference > 0) != (self.metric in LOWER_IS_BETTER) else "worse"
 
 
-HELPS = ("helps here", "hurts here", "does not help here (interval covers 0)")
-BETTER = ("better", "worse", "no difference shown (interval covers 0)")
+@dataclass(frozen=True)
+class Words:
+    """How a comparison is put into words."""
+
+    above: str
+    below: str
+    apart: str
+    seems_above: str
+    seems_below: str
 
 
-def verdict(compared: Compared, words: tuple[str, str, str] = BETTER) -> str:
+HELPS = Words(
+    "helps here",
+    "hurts here",
+    "does not help here (interval covers 0)",
+    "seems to help here",
+    "seems to hurt here",
+)
+BETTER = Words("better", "worse", "no difference shown (interval covers 0)", "seems better", "seems worse")
+
+
+def verdict(compared: Compared, words: Words = BETTER) -> str:
     """Says in words what a comparison shows, and no more than it shows.
 
     Args:
@@ -131,11 +156,15 @@ def verdict(compared: Compared, words: tuple[str, str, str] = BETTER) -> str:
         return "identical on every patient"
     count = compared.n_patients
     few = f"; {count} patients are too few for a test" if count < SMALLEST_TESTABLE else ""
-    if compared.tone in ("none", "unknown"):
-        return words[2] + few
-    word = words[0] if compared.tone == "better" else words[1]
+    if (
+        not (math.isfinite(compared.low) and math.isfinite(compared.high))
+        or compared.low <= 0 <= compared.high
+    ):
+        return words.apart + few
+    above = (compared.difference > 0) != (compared.metric in LOWER_IS_BETTER)
     if few:
-        return f"{word} by its interval{few}"
-    if math.isfinite(compared.p_holm) and compared.p_holm >= 0.05:
-        return f"{word} by its interval, but not after correction"
-    return word
+        return f"{words.seems_above if above else words.seems_below}{few}"
+    if compared.unconfirmed:
+        seems = words.seems_above if above else words.seems_below
+        return f"{seems}, but the corrected test does not show it"
+    return words.above if above else words.below
