@@ -22,7 +22,7 @@ viz: $(STAMP)
 	$(BIN)/kedro viz run --host 127.0.0.1
 
 ui: $(STAMP)
-	$(BIN)/kedro mlflow ui
+	PATH="$(CURDIR)/$(BIN):$$PATH" kedro mlflow ui
 
 clean:
 	find data -type f ! -name .gitkeep -delete

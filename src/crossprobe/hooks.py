@@ -78,9 +78,13 @@ class ExperimentHooks(MlflowHook):
         run_id = self._stage_run(node)
         self._client.log_metric(run_id, f"seconds/{node.short_name}", seconds)
         for name, value in outputs.items():
-            kind = (getattr(catalog.get(name), "metadata", None) or {}).get("track")
-            if kind is not None:
-                tracking.record(self._client, self.run_id, run_id, kind, name, value)
+            described = getattr(catalog.get(name), "metadata", None) or {}
+            if "track" not in described:
+                continue
+            if described.get("pixels") and not self._tracking_is_local():
+                log.info("%s shows frames and stays here: the tracking server is elsewhere", name)
+                continue
+            tracking.record(self._client, self.run_id, run_id, described["track"], name, value)
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Any) -> None:
@@ -106,6 +110,9 @@ class ExperimentHooks(MlflowHook):
     @property
     def _client(self) -> Any:
         return self.mlflow_config.server._mlflow_client
+
+    def _tracking_is_local(self) -> bool:
+        return self.mlflow_config.server.mlflow_tracking_uri.startswith(("sqlite:", "file:"))
 
     def _stage_run(self, node: Any) -> str:
         stage = stage_of(node)

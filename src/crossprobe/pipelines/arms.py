@@ -1,7 +1,7 @@
 """The tables of arms: what is pretrained, what is fine-tuned from it and what is fused.
 
 Pipelines are stamped from these tables, so adding an arm is adding a line of YAML to
-`conf/base/parameters/` (or to `conf/local/`, for arms of one's own).
+`conf/base/parameters/studies.yml`.
 """
 
 from __future__ import annotations
@@ -102,14 +102,11 @@ def _studies() -> dict[str, Any]:
 
     Pipelines are registered before Kedro has read the run's parameters, and a second config loader would
     take over the resolvers of the first. Which arms exist is the method, which environments never change, so
-    `base` and `local` are the places to look, and plain YAML is enough.
+    the base configuration is the place to look, and plain YAML is enough.
     """
     project = find_kedro_project(Path.cwd()) or Path(__file__).resolve().parents[3]
-    merged: dict[str, Any] = {}
-    for environment in ("base", "local"):
-        for file in sorted((Path(project) / "conf" / environment).glob("parameters*/**/*.yml")):
-            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-            for study, tables in content.get("studies", {}).items():
-                for stage, arms in tables.items():
-                    merged.setdefault(study, {}).setdefault(stage, {}).update(arms)
-    return merged
+    file = Path(project) / "conf" / "base" / "parameters" / "studies.yml"
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise InvalidMetadata(f"{file}: expected a table `studies` of arms by stage: {error}") from error

@@ -21,6 +21,11 @@ from crossprobe.training.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
+# Pseudonyms are keyed hashes. The key is read here and never becomes a parameter, because parameters are
+# written into reports and experiment records. The public one is good enough for public data only.
+KEY_VARIABLE = "CROSSPROBE_SALT"
+PUBLIC_KEY = "public-data-only"
+
 
 def collect_raw(
     raw: RawSettings, phantom: PhantomSettings, site: SiteName, runtime: RuntimeSettings
@@ -39,13 +44,11 @@ def collect_raw(
     return {"kind": raw.kind, "folder": str(raw.folder)}
 
 
-def ingest(
-    raw_record: dict[str, Any], raw: RawSettings, site: str, salt: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def ingest(raw_record: dict[str, Any], raw: RawSettings, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads a site's metadata into recordings under pseudonyms, and says what was rejected."""
     from crossprobe.data.sources.registry import read_source
 
-    recordings, rejections = read_source(raw.source(), site, salt)
+    recordings, rejections = read_source(raw.source(), site, os.environ.get(KEY_VARIABLE, PUBLIC_KEY))
     log.info(
         "%s: %d recordings of %d patients, %d rejected",
         site, len(recordings), recordings["patient"].nunique(), len(rejections),

@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.data_processing import nodes
 
-SHARED_PARAMETERS = {"params:phantom", "params:leaks", "params:salt", "params:folders", "params:runtime"}
+SHARED_PARAMETERS = {"params:phantom", "params:leaks", "params:folders", "params:runtime"}
 
 
 def create_pipeline() -> Pipeline:
@@ -48,7 +48,7 @@ def site_pipeline(site: str) -> Pipeline:
             ),
             Node(
                 nodes.ingest,
-                inputs=["raw", "params:raw", "params:site", "params:salt"],
+                inputs=["raw", "params:raw", "params:site"],
                 outputs=["recordings", "rejected_at_ingest"],
                 name="ingest",
             ),

@@ -20,6 +20,7 @@ class RawSettings(BaseModel):
         description="`phantom` is generated; `wrist` and `busbra` are layouts of data that lie there"
     )
     folder: Path = Field(description="Folder of the data; for the phantom, where it is written")
+    patient_prefix: str = Field("", description="wrist: put before patient ids, where two sites use the same")
     device: str | None = Field(None, description="busbra: only images of devices whose name starts so")
 
     def source(self) -> WristSettings | BusBraSettings:
@@ -30,4 +31,4 @@ class RawSettings(BaseModel):
         """
         if self.kind == "busbra":
             return BusBraSettings(folder=self.folder, device=self.device or "")
-        return WristSettings(folder=self.folder)
+        return WristSettings(folder=self.folder, patient_prefix=self.patient_prefix)
