@@ -69,8 +69,8 @@ edit it.
 - One value for one run: `kedro run --params=finetuning.training.seed=1`.
 - A misspelt key or a value outside its range stops the run before the first node.
 - "required" means that the model has no default of its own: `conf/base` sets it.
-- Further parameters are plain values: `<site>.site` (the site's name), and the run parameters `scale` and `reverse`
-  (see [Commands](commands.md)).
+- Further parameters are plain values: `<site>.site` (the site's name), and the run parameters `scale` and
+  `reverse` (see [Commands](commands.md)).
 """
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 PROJECT = Path(__file__).resolve().parents[2]
+SECRET = "a key that nobody may find again"
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +30,10 @@ def one_thread() -> Iterator[None]:
 def data_folder(tmp_path_factory) -> Iterator[Path]:
     """Where the run writes, named to the configuration by an environment variable."""
     folder = tmp_path_factory.mktemp("run")
-    before = os.environ.get("CROSSPROBE_TEST_DATA")
-    os.environ["CROSSPROBE_TEST_DATA"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["CROSSPROBE_TEST_DATA"]
-    else:
-        os.environ["CROSSPROBE_TEST_DATA"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CROSSPROBE_TEST_DATA", str(folder))
+        patch.setenv("CROSSPROBE_SALT", SECRET)
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pandas as pd
@@ -80,6 +81,16 @@ def test_no_name_of_a_patient_leaves_ingestion(finished_run):
     for name in names:
         assert name not in set(manifest["patient"])
         assert not re.search(rf"\b{re.escape(name)}\b", re.sub(r"base64,[^\"')]*", "", page))
+
+
+def test_the_pseudonym_key_is_written_nowhere(finished_run):
+    secret = os.environ["CROSSPROBE_SALT"].encode()
+    readable = [
+        file
+        for file in finished_run.rglob("*")
+        if file.suffix not in (".npy", ".safetensors", ".avi", ".mp4")
+    ]
+    assert [file for file in readable if file.is_file() and secret in file.read_bytes()] == []
 
 
 def test_versions_are_kept(finished_run):

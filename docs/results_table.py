@@ -1,0 +1,71 @@
+"""Prints the README's table of measured results from a finished run; `--write` puts it there.
+
+python docs/results_table.py phantom data/08_reporting/cross_domain/arms.csv --write
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from crossprobe.evaluation.claimed import claimed_value
+from crossprobe.reporting.style import arm_label
+from crossprobe.reporting.wording import number, p_value, with_interval
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def results_table(arms: pd.DataFrame, claims: bool) -> str:
+    """Makes the table.
+
+    Args:
+        arms: The `arms.csv` of a run.
+        claims: Whether the paper's figures belong beside it.
+
+    Returns:
+        Markdown.
+    """
+    dsc = arms[arms["metric"] == "dsc"].set_index(["arm", "site"])
+    patients = {site: int(dsc.xs(site, level="site")["n_patients"].max()) for site in ("source", "target")}
+    heads = [*(f"{site} test, n = {count}" for site, count in patients.items()), "less source only", "Holm p"]
+    heads += ["claimed, source", "claimed, target"] if claims else []
+    lines = ["| arm | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for arm in dict.fromkeys(arms["arm"]):
+        target = dsc.loc[(arm, "target")]
+        cells = [_figure(dsc.loc[(arm, "source")]), _figure(target)]
+        cells += [number(target["baseline_difference"], sign=True), p_value(target["baseline_p_holm"])]
+        if claims:
+            name = "fused" if arm == "fused_entropy" else arm
+            cells += [_claim(claimed_value(name, site, "dsc")) for site in ("source", "target")]
+        lines.append(f"| {arm_label(arm)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines).replace("\u00a0", " ")
+
+
+def _claim(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.4f}"
+
+
+def _figure(row: pd.Series) -> str:
+    return with_interval(row["mean"], row["low"], row["high"])
+
+
+def main() -> None:
+    """Reads the arguments, prints or writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("block", choices=("phantom", "busbra", "busbra-reverse"))
+    parser.add_argument("arms", type=Path)
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    table = results_table(pd.read_csv(given.arms), claims=given.block == "phantom")
+    print(table)
+    if given.write:
+        marks = f"(<!-- results:{given.block} -->\n).*?(<!-- /results:{given.block} -->)"
+        text = README.read_text(encoding="utf-8")
+        README.write_text(re.sub(marks, rf"\g<1>{table}\n\g<2>", text, flags=re.DOTALL), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
