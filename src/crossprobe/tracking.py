@@ -24,8 +24,8 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
         parent: Run of the whole job.
         run: Nested run of the stage.
         kind: `history` (long table of step, part, metric, value), `scores` (long table with metric and
-            value, logged as means), `headline` (patient-level metrics, also logged on the parent), `table`,
-            `figure`, `page`, or `hashes` (anything that carries hashes of data).
+            value, logged as means over patients), `headline` (patient-level metrics, also logged on the
+            parent), `table`, `figure`, `page`, or `hashes` (anything that carries hashes of data).
         name: Data set name; becomes the artifact's name.
         value: The output.
 
@@ -63,8 +63,10 @@ def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.D
 
 
 def _scores(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
-    means = value.groupby(["arm", "site", "metric"])["value"].mean().dropna()
-    for arm, site, metric, mean in means.reset_index().itertuples(index=False, name=None):
+    from crossprobe.evaluation.aggregate import patient_scores, table_means
+
+    means = table_means(patient_scores(value))[["arm", "site", "metric", "mean"]].dropna()
+    for arm, site, metric, mean in means.itertuples(index=False, name=None):
         client.log_metric(run, f"{site}/{arm}/{metric}", mean)
     _table(client, parent, run, name, value)
 

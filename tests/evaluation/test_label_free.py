@@ -131,3 +131,18 @@ def test_regret_by_hand():
     assert found["regret"].tolist() == pytest.approx([0.04, 0.04, 0.0, 0.09])
     with pytest.raises(CrossprobeError, match="mt_nxent"):
         regret(table, {"mim": 0.7, "source_only": 0.6})
+
+
+def test_branches_do_not_vote_on_what_is_made_of_them():
+    """A fused arm that repeats its branches must not win the consensus by agreeing with itself."""
+    generator = np.random.default_rng(0)
+    maps = {name: generator.random((16, 16)) for name in ("source_only", "left", "right")}
+    maps["both"] = (maps["left"] + maps["right"]) / 2
+    frame = UnlabelledFrame("p", "v", maps)
+    voters = ["source_only", "left", "right"]
+    naive = frame_criteria(frame, list(maps), voters).set_index("arm")["consensus"]
+    fair = frame_criteria(frame, list(maps), voters, made_of={"both": ("left", "right")}).set_index("arm")[
+        "consensus"
+    ]
+    assert naive["both"] > fair["both"] + 0.1
+    assert naive.drop("both").equals(fair.drop("both"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,38 +14,47 @@ import torch
 from crossprobe.data.geometry import square_mask
 from crossprobe.evaluation.label_free_frames import spread_over_videos, unlabelled_frames
 from crossprobe.evaluation.score_settings import SiteScoring
-from crossprobe.evaluation.score_site import score_site
+from crossprobe.evaluation.score_site import labelled_probabilities, score_site
 
-SIZE, HEIGHT, WIDTH = 32, 64, 48
+SIZE, HEIGHT, WIDTH, TOP, LEFT = 32, 64, 48, 10, 6
 
 
 class Store:
-    """Frames whose picture is their own mask, so that a predictor that copies them is perfect."""
+    """Frames whose picture is their own mask, cropped, so that a predictor that copies them is perfect."""
 
     size = SIZE
 
-    def __init__(self, frames: int = 5) -> None:
-        self.drawn = np.zeros((frames, HEIGHT, WIDTH), np.uint8)
-        for number in range(frames):
-            self.drawn[number, 8 + 4 * number : 24 + 4 * number, 8:40] = 1
+    def __init__(self, folder: Path, outside: bool = False) -> None:
+        self.whole = np.zeros((5, HEIGHT + 20, WIDTH + 12), np.uint8)
+        for number in range(5):
+            self.whole[number, TOP + 8 + 4 * number : TOP + 24 + 4 * number, LEFT + 8 : LEFT + 40] = 1
+            if outside:
+                self.whole[number, :TOP] = 1
+            cv2.imwrite(str(folder / f"{number}.png"), self.whole[number] * 255)
+            cv2.imwrite(str(folder / f"truth{number}.png"), np.roll(self.whole[number], 8, axis=0) * 255)
+        paths = [str(folder / f"{number}.png") for number in range(5)]
+        truths = [str(folder / f"truth{number}.png") if number in (0, 2) else None for number in range(5)]
         self.manifest = pd.DataFrame({
             "site": "target", "device": "d", "operator": "o", "view": "v", "class": "c",
-            "patient": ["p1", "p1", "p1", "p2", "p2"][:frames], "video": ["a", "a", "a", "b", "b"][:frames],
-            "frame": range(frames), "spacing_mm": 0.5, "height": HEIGHT, "width": WIDTH, "labelled": True,
-            "truth_path": ["x", None, "x", None, None][:frames],
+            "patient": ["p1", "p1", "p1", "p2", "p2"], "video": ["a", "a", "a", "b", "b"],
+            "frame": range(5), "spacing_mm": 0.5, "height": HEIGHT, "width": WIDTH, "crop_top": TOP,
+            "crop_left": LEFT, "labelled": True, "mask_path": paths, "truth_path": truths,
         })  # fmt: skip
 
+    def masks(self, rows):
+        crop = np.s_[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH]
+        return np.stack([square_mask(np.ascontiguousarray(self.whole[row][crop]), SIZE) for row in rows])
+
     def images(self, rows):
-        return np.stack([square_mask(self.drawn[row], SIZE) for row in rows]) * 255
-
-    def native_mask(self, row):
-        return self.drawn[row]
-
-    def native_truth(self, row):
-        return np.roll(self.drawn[row], 8, axis=0)
+        return self.masks(rows) * 255
 
     def rows(self, patients, labelled=None):
         return np.flatnonzero(self.manifest["patient"].isin(patients))
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path)
 
 
 def copying(images: np.ndarray) -> dict:
@@ -61,33 +72,33 @@ def means(table: pd.DataFrame, arm: str, metric: str) -> float:
     return float(table[(table["arm"] == arm) & (table["metric"] == metric)]["value"].mean())
 
 
-def test_a_perfect_copy_scores_one_and_a_blank_none():
-    table = score_site(ENSEMBLE, Store(), np.arange(5), SiteScoring())
+def test_a_perfect_copy_scores_one_and_a_blank_none(store):
+    table = score_site(ENSEMBLE, store, np.arange(5), SiteScoring())
     assert means(table, "copy", "dsc") > 0.97
     assert means(table, "copy", "nsd_mm") == 1.0
     assert means(table, "blank", "dsc") == 0.0
     assert means(table, "blank", "empty_prediction") == 1.0
 
 
-def test_the_truth_is_scored_where_it_is_known():
-    table = score_site(ENSEMBLE, Store(), np.arange(5), SiteScoring())
+def test_the_truth_is_scored_where_it_is_known(store):
+    table = score_site(ENSEMBLE, store, np.arange(5), SiteScoring())
     truth = table[table["metric"] == "dsc_truth"]
     assert set(truth[truth["arm"] == "copy"]["frame"]) == {0, 2}
     assert means(table, "copy", "dsc_truth") == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 50])
-def test_the_batch_size_changes_no_score(batch_size):
+def test_the_batch_size_changes_no_score(batch_size, store):
     keys = ["arm", "frame", "metric"]
     whole, pieces = (
-        score_site(ENSEMBLE, Store(), np.arange(5), SiteScoring(batch_size=size)).sort_values(keys)
+        score_site(ENSEMBLE, store, np.arange(5), SiteScoring(batch_size=size)).sort_values(keys)
         for size in (3, batch_size)
     )
     pd.testing.assert_frame_equal(whole.reset_index(drop=True), pieces.reset_index(drop=True))
 
 
-def test_variants_come_back_onto_their_frame():
-    frames = list(unlabelled_frames({"one": ENSEMBLE}, Store(), np.arange(5), batch_size=2))
+def test_variants_come_back_onto_their_frame(store):
+    frames = list(unlabelled_frames({"one": ENSEMBLE}, store, np.arange(5), batch_size=2))
     assert [frame.video for frame in frames] == ["a", "a", "a", "b", "b"]
     for frame in frames:
         flipped, _, brighter = frame.perturbed["copy"]
@@ -95,6 +106,18 @@ def test_variants_come_back_onto_their_frame():
         assert np.array_equal(brighter, frame.probabilities["copy"])
 
 
-def test_frames_are_spread_over_videos():
-    assert spread_over_videos(Store(), ["p1", "p2"], 2).tolist() == [0, 2, 3, 4]
-    assert spread_over_videos(Store(), ["p2"], 9).tolist() == [3, 4]
+def test_frames_are_spread_over_videos(store):
+    assert spread_over_videos(store, ["p1", "p2"], 2).tolist() == [0, 2, 3, 4]
+    assert spread_over_videos(store, ["p2"], 9).tolist() == [3, 4]
+
+
+def test_bone_outside_the_crop_counts_as_missed(store, tmp_path):
+    (tmp_path / "outside").mkdir()
+    cut = Store(tmp_path / "outside", outside=True)
+    inside, missed = (score_site(ENSEMBLE, each, np.arange(5), SiteScoring()) for each in (store, cut))
+    assert means(missed, "copy", "dsc") < means(inside, "copy", "dsc") - 0.2
+
+
+def test_probabilities_come_with_their_masks(store):
+    for probability, mask in labelled_probabilities(ENSEMBLE, "copy", store, np.arange(5)):
+        assert np.array_equal(probability, mask)

@@ -100,3 +100,11 @@ def test_branches_of_two_sizes():
     branches = [Branch(TransUNet(TransUNetConfig.mini(image_size=size)), InputScaling()) for size in (32, 48)]
     with pytest.raises(CrossprobeError, match=r"one image size, got \[32, 48\]"):
         Predictor(branches, CPU)
+
+
+def test_a_fitted_bias_is_applied(predictor, images):
+    plain, shifted = (
+        Ensemble(predictor, [1.0, 1.0], ANSWERS, biases=biases).predict(images) for biases in ((), (3.0, 3.0))
+    )
+    assert torch.equal(plain["average"].probability, shifted["average"].probability)
+    assert float(shifted["entropy"].probability.mean()) > float(plain["entropy"].probability.mean()) + 0.1

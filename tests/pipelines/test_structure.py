@@ -78,7 +78,7 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
     ablations = {node.name for node in registered["ablations"].nodes}
     assert {"pretrain.mim.train", "finetune.mt_nxent.train"} <= main & ablations
     assert {
-        "pretrain.gap_8.train",
+        "pretrain.gap_longer.train",
         "finetune.temperature_01.train",
         "finetune.label_shuffle.train",
     } <= ablations

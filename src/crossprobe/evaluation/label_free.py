@@ -80,7 +80,11 @@ def _entropy(probability: np.ndarray) -> np.ndarray:
 
 
 def frame_criteria(
-    frame: UnlabelledFrame, arms: Sequence[str], voters: Sequence[str], threshold: float = 0.5
+    frame: UnlabelledFrame,
+    arms: Sequence[str],
+    voters: Sequence[str],
+    threshold: float = 0.5,
+    made_of: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Computes for each arm what one frame tells without a label.
 
@@ -93,6 +97,7 @@ def frame_criteria(
         arms: Candidates.
         voters: Arms whose mean is the consensus; each is left out of its own.
         threshold: A pixel is foreground at this probability or above.
+        made_of: Branches of fused arms: they do not vote on an arm that is made of them.
 
     Returns:
         One row an arm: `arm, patient, video, consensus, consistency, entropy, area`.
@@ -101,7 +106,8 @@ def frame_criteria(
     anywhere = np.logical_or.reduce([masks[arm] for arm in arms])
     rows = []
     for arm in arms:
-        others = [frame.probabilities[voter] for voter in voters if voter != arm]
+        own = {arm, *(made_of or {}).get(arm, ())}
+        others = [frame.probabilities[voter] for voter in voters if voter not in own]
         consensus = _overlap(masks[arm], np.mean(others, axis=0) >= threshold) if others else np.nan
         variants = [_overlap(masks[arm], values >= threshold) for values in frame.perturbed.get(arm, ())]
         entropy = float(_entropy(frame.probabilities[arm][anywhere]).mean()) if anywhere.any() else 0.0
@@ -118,6 +124,7 @@ def label_free_table(
     voters: Sequence[str] | None = None,
     threshold: float = 0.5,
     forbidden: Sequence[str] = ("target_supervised",),
+    made_of: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Ranks arms on unlabelled target frames, patients weighing the same.
 
@@ -133,6 +140,7 @@ def label_free_table(
             their branches.
         threshold: A pixel is foreground at this probability or above.
         forbidden: Arms that have seen target labels and cannot be candidates.
+        made_of: Branches of fused arms: they do not vote on an arm that is made of them.
 
     Returns:
         One row an arm, best first: `arm, consensus, consistency, entropy, area_jump, area, mean_rank, chosen,
@@ -149,7 +157,7 @@ def label_free_table(
         raise CrossprobeError(
             f"{baseline} must be among the candidates {list(arms)}: it may be the best choice"
         )
-    parts = [frame_criteria(frame, arms, voters or arms, threshold) for frame in frames]
+    parts = [frame_criteria(frame, arms, voters or arms, threshold, made_of) for frame in frames]
     if not parts:
         raise CrossprobeError("no unlabelled frames: the target's selection part is empty")
     scores = pd.concat(parts, ignore_index=True)

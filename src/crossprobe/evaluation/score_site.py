@@ -9,6 +9,7 @@ import pandas as pd
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.geometry import unsquare
+from crossprobe.data.video import read_image
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.evaluation.segmentation import score_frames
 from crossprobe.fusion.ensemble import Ensemble
@@ -39,32 +40,71 @@ def score_site(
     batches = np.array_split(rows, max(1, -(-len(rows) // settings.batch_size)))
     for batch in track(batches, title, total=len(batches)):
         frames = store.manifest.iloc[batch]
-        references = [store.native_mask(int(row)) for row in batch]
+        references = [read_image(path) > 0 for path in frames["mask_path"]]
+        known = frames["truth_path"].notna().to_numpy()
+        truths = [read_image(path) > 0 for path in frames["truth_path"][known]]
         for arm, fused in ensemble.predict(store.images(batch)).items():
-            native = list(_native(fused.probability.squeeze(1).cpu().numpy(), frames))
+            maps = fused.probability.squeeze(1).cpu().numpy()
+            native = [
+                on_whole_frame(probability, frame, reference.shape)
+                for probability, (_, frame), reference in zip(
+                    maps, frames.iterrows(), references, strict=True
+                )
+            ]
             parts.append(score_frames(arm, frames, native, references, settings.scores))
-            known = frames["truth_path"].notna().to_numpy()
             if known.any():
-                parts.append(_against_truth(arm, store, batch[known], frames[known], native, known, settings))
+                seen = [probability for probability, wanted in zip(native, known, strict=True) if wanted]
+                parts.append(_against_truth(arm, frames[known], seen, truths, settings))
     return pd.concat(parts, ignore_index=True)
 
 
-def _native(probabilities: np.ndarray, frames: pd.DataFrame) -> Iterator[np.ndarray]:
-    for probability, height, width in zip(probabilities, frames["height"], frames["width"], strict=True):
-        yield unsquare(np.ascontiguousarray(probability, dtype=np.float32), int(height), int(width))
+def labelled_probabilities(
+    ensemble: Ensemble, arm: str, store: FrameStore, rows: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gives what one arm says of labelled frames beside their masks, on the model's grid.
+
+    Args:
+        ensemble: The arm.
+        arm: Which of its answers.
+        store: Frames of one site, opened with labels.
+        rows: Labelled rows.
+
+    Yields:
+        Probability [S, S] and mask [S, S] of each frame.
+    """
+    for row in rows:
+        one = np.array([row])
+        fused = ensemble.predict(store.images(one))[arm]
+        yield fused.probability[0, 0].cpu().numpy(), store.masks(one)[0]
+
+
+def on_whole_frame(probability: np.ndarray, frame: pd.Series, shape: tuple[int, ...]) -> np.ndarray:
+    """Brings a map from the model's square back to the frame as it was recorded.
+
+    What the crop left out is background, so bone outside a crop that was too tight counts as missed.
+
+    Args:
+        probability: [S, S].
+        frame: Row of the manifest.
+        shape: Height and width of the recorded frame.
+
+    Returns:
+        float32 of that shape.
+    """
+    height, width, top, left = (int(frame[name]) for name in ("height", "width", "crop_top", "crop_left"))
+    canvas = np.zeros(shape, dtype=np.float32)
+    values = unsquare(np.ascontiguousarray(probability, dtype=np.float32), height, width)
+    canvas[top : top + height, left : left + width] = values
+    return canvas
 
 
 def _against_truth(
     arm: str,
-    store: FrameStore,
-    rows: np.ndarray,
     frames: pd.DataFrame,
-    native: list[np.ndarray],
-    known: np.ndarray,
+    probabilities: list[np.ndarray],
+    truths: list[np.ndarray],
     settings: SiteScoring,
 ) -> pd.DataFrame:
-    truths = [store.native_truth(int(row)) for row in rows]
-    chosen = [probability for probability, wanted in zip(native, known, strict=True) if wanted]
-    table = score_frames(arm, frames, chosen, truths, settings.scores)
+    table = score_frames(arm, frames, probabilities, truths, settings.scores)
     table = table[table["metric"] == "dsc"]
     return table.assign(metric="dsc" + TRUTH_SUFFIX)

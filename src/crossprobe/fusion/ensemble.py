@@ -40,12 +40,14 @@ class Ensemble:
         temperatures: One a branch, 1 where it was not calibrated.
         answers: Ways of fusing, by the name of the arm they stand for.
         branch_names: Names of the branches for people; may be left out.
+        biases: One a branch, added to calibrated logits; none where no bias was fitted.
     """
 
     predictor: Predictor
     temperatures: Sequence[float]
     answers: Mapping[str, FusedAnswer]
     branch_names: Sequence[str] = ()
+    biases: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         """Checks that every branch has its temperature.
@@ -60,7 +62,7 @@ class Ensemble:
             )
 
     @torch.inference_mode()
-    def predict(self, images: np.ndarray) -> dict[str, Fused]:
+    def predict(self, images: np.ndarray | Tensor) -> dict[str, Fused]:
         """Answers for a batch of frames; what one frame gets does not depend on the others.
 
         Args:
@@ -72,7 +74,7 @@ class Ensemble:
         logits = self.predictor.logits(images)
         mirrored = None
         if any(answer.flip_evidence for answer in self.answers.values()):
-            mirrored = self.predictor.logits(np.ascontiguousarray(images[..., ::-1])).flip(-1)
+            mirrored = self.predictor.logits(torch.as_tensor(images).flip(-1)).flip(-1)
         return {name: self._answer(answer, logits, mirrored) for name, answer in self.answers.items()}
 
     def _answer(self, answer: FusedAnswer, logits: Tensor, mirrored: Tensor | None) -> Fused:
@@ -88,4 +90,5 @@ class Ensemble:
         if not calibrated:
             return torch.sigmoid(logits)
         temperatures = torch.tensor(self.temperatures, dtype=logits.dtype, device=logits.device)
-        return torch.sigmoid(logits / temperatures.view(-1, 1, 1, 1, 1))
+        biases = torch.tensor(self.biases or [0.0] * len(self.temperatures)).to(logits)
+        return torch.sigmoid(logits / temperatures.view(-1, 1, 1, 1, 1) + biases.view(-1, 1, 1, 1, 1))

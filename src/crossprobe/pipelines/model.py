@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.models.registry import model_config
+from crossprobe.training.settings import RuntimeSettings
 
 
 class ModelSettings(BaseModel):
@@ -33,3 +34,17 @@ class ModelSettings(BaseModel):
             ValueError: If a changed field does not exist or does not fit.
         """
         return model_config(self.preset, image_size=self.image_size, **self.changes)
+
+
+def for_scoring(runtime: RuntimeSettings) -> RuntimeSettings:
+    """Single precision for everything that is scored or fitted.
+
+    In bf16 a frame's logits move with the size of the batch it came in; what is reported must not.
+
+    Args:
+        runtime: Where to compute.
+
+    Returns:
+        The same place, in fp32.
+    """
+    return runtime.model_copy(update={"precision": "fp32"})

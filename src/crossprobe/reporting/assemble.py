@@ -28,6 +28,8 @@ def assemble(
     parameters: Mapping[str, Any],
     left: Mapping[str, Any],
     ablations: Sequence[AblationTable] = (),
+    pretrained: Sequence[str] | None = None,
+    saw_target_labels: Sequence[str] | None = None,
 ) -> ReportInputs:
     """Sorts a run's results into the report.
 
@@ -42,6 +44,8 @@ def assemble(
             `<site>.facts`, `<site>.cohort`, `<site>.contact_sheet` and tables `<site>.rejected_at_…`, and
             pictures `pretrain.<arm>.reconstructions`. Only the first three are needed.
         ablations: Questions set side by side in tables.
+        pretrained: Arms that start from self-supervision on the target.
+        saw_target_labels: Arms that learned from target labels.
 
     Returns:
         The inputs of `render_report`.
@@ -67,6 +71,9 @@ def assemble(
         facts=facts,
         parameters=parameters,
         images=_images(left),
+        reliability=left.get("reliability"),
+        pretrained=pretrained,
+        saw_target_labels=saw_target_labels,
         extra=[ablation_section(left["arms"], ablations)] if ablations else [],
     )
 

@@ -41,6 +41,8 @@ class ReportInputs:
         facts: Groups of keys and values: hashes, seeds, versions, device.
         parameters: The run's parameters, nested as in YAML.
         images: Pictures by section: `panels`, `weights`, `reconstruction`, `phantom`, `scans`.
+        pretrained: Arms that start from self-supervision on the target; guessed from the roles where None.
+        saw_target_labels: Arms that learned from target labels; the reference alone where None.
         extra: Further sections, set before the limits.
     """
 
@@ -63,6 +65,8 @@ class ReportInputs:
     facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     parameters: Mapping[str, object] = field(default_factory=dict)
     images: Mapping[str, Sequence[ReportImage]] = field(default_factory=dict)
+    pretrained: Sequence[str] | None = None
+    saw_target_labels: Sequence[str] | None = None
     extra: Sequence[Section] = ()
 
     def names(self) -> list[str]:
@@ -92,10 +96,13 @@ class ReportInputs:
 
     def without_target_labels(self) -> list[str]:
         """Arms that never saw a label of the target."""
-        return [arm for arm in self.names() if arm != self.roles.reference]
+        seen = [self.roles.reference] if self.saw_target_labels is None else self.saw_target_labels
+        return [arm for arm in self.names() if arm not in seen]
 
     def self_supervised(self) -> list[str]:
         """Arms pretrained on the target: neither baseline, reference, nor made of other arms."""
+        if self.pretrained is not None:
+            return [arm for arm in self.names() if arm in self.pretrained]
         roles = self.roles
         apart = {roles.baseline, roles.reference, roles.fused, roles.average}
         return [

@@ -26,6 +26,9 @@ from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import Theme, arm_colours, arm_label, metric_label
 from crossprobe.reporting.wording import MISSING, number, plural
 
+COUNTED = r"^(?:(?P<items>\d+) x )?(?P<reason>.*?)(?: \(first: (?P<first>[^)]*)\))?$"
+"""A reason with a count before and an example behind it, as the frames stage writes it."""
+
 LISTED = 200
 """Rejected items listed on the page; the table holds the rest."""
 
@@ -35,10 +38,10 @@ LIMITS = (
     "Patients, not frames, are the samples: a few dozen patients leave wide intervals, and an interval that "
     "covers zero is no proof of equality.",
     "Scores hold for these two devices, these operators and this anatomy; another probe is another question.",
-    "Reference outlines were drawn by people: two of them would not agree perfectly either.",
     "The target's test labels serve this report alone. Choosing an arm by them and reporting the same "
     "figures would flatter it.",
 )
+OUTLINES_LIMIT = "Reference outlines were drawn by people: two of them would not agree perfectly either."
 PHANTOM_LIMIT = (
     "These scans are a phantom: physics imitated with assumed numbers. It shows that the method runs and "
     "what it does where the truth is known; it is not a patient and says nothing about one."
@@ -237,13 +240,15 @@ def rejections_section(inputs: ReportInputs) -> Section:
             "Nothing was rejected." if rejections is not None else "No table of rejections was handed over."
         )
         return Section("rejections", "What was rejected and why", (Paragraph(text),))
-    counts = rejections.groupby(["site", "stage", "reason"], sort=True).size().rename("items").reset_index()
+    rejections = _counted(rejections)
+    counts = rejections.groupby(["site", "stage", "reason"], sort=True)["items"].sum().reset_index()
     counts = counts.sort_values("items", ascending=False, kind="stable")
+    total = plural(int(rejections["items"].sum()), "item")
     blocks: list[Block] = [
-        Paragraph(f"{plural(len(rejections), 'item')} dropped; the run went on without them.")
+        Paragraph(f"{total} dropped, cut or kept without a label, as the reason says; the run went on.")
     ]
     if counts["reason"].nunique() > 2:
-        caption = "Items dropped, by reason and site."
+        caption = "Items by reason and site."
         blocks.append(both_looks(lambda theme: charts.rejections_chart(rejections, theme), caption))
     blocks.append(plain_table(counts[["reason", "site", "stage", "items"]].head(LISTED), "Reasons"))
     listed = rejections.head(LISTED)[["item", "site", "stage", "reason"]]
@@ -253,6 +258,16 @@ def rejections_section(inputs: ReportInputs) -> Section:
         Details(f"Every item ({len(rejections):,})", (plain_table(listed, "Rejected items", note),))
     )
     return Section("rejections", "What was rejected and why", tuple(blocks))
+
+
+def _counted(rejections: pd.DataFrame) -> pd.DataFrame:
+    """Takes the count out of reasons such as `3 x blank frame (first: frame 7)`, into a column of its own."""
+    parts = rejections["reason"].str.extract(COUNTED)
+    items = parts["items"].fillna("1").astype(int)
+    first = parts["first"].map(lambda text: f", first: {text}" if isinstance(text, str) else "")
+    return rejections.assign(
+        items=items, reason=parts["reason"].fillna(rejections["reason"]), item=rejections["item"] + first
+    )
 
 
 def limits_section(inputs: ReportInputs, absent: list[str]) -> Section:
@@ -266,8 +281,7 @@ def limits_section(inputs: ReportInputs, absent: list[str]) -> Section:
         The section.
     """
     items = list(LIMITS)
-    if inputs.images.get("phantom"):
-        items.insert(0, PHANTOM_LIMIT)
+    items.insert(0, PHANTOM_LIMIT if inputs.images.get("phantom") else OUTLINES_LIMIT)
     if absent:
         items.append(f"Not part of this run: {', '.join(title.lower() for title in absent)}.")
     return Section("limits", "Limits", (Bullets(tuple(items)),))

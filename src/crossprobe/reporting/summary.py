@@ -151,7 +151,9 @@ def _choice(inputs: ReportInputs) -> list[str]:
 
 def _tiles(inputs: ReportInputs, best: str, row: pd.Series) -> list[Tile]:
     detail = f"{interval(row['low'], row['high'])} n = {int(row['n_patients'])}".strip()
-    tiles = [Tile(f"Best target DSC: {arm_label(best)}", number(row["mean"]), detail)]
+    tiles = [
+        Tile(f"Highest target DSC, on these test patients: {arm_label(best)}", number(row["mean"]), detail)
+    ]
     shown = best
     if best == inputs.roles.baseline and inputs.row(inputs.roles.fused) is not None:
         shown = str(inputs.roles.fused)

@@ -48,7 +48,10 @@ def ingest(raw_record: dict[str, Any], raw: RawSettings, site: str) -> tuple[pd.
     """Reads a site's metadata into recordings under pseudonyms, and says what was rejected."""
     from crossprobe.data.sources.registry import read_source
 
-    recordings, rejections = read_source(raw.source(), site, os.environ.get(KEY_VARIABLE, PUBLIC_KEY))
+    key = os.environ.get(KEY_VARIABLE, PUBLIC_KEY)
+    if raw.kind == "wrist" and key == PUBLIC_KEY:
+        log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
+    recordings, rejections = read_source(raw.source(), site, key)
     log.info(
         "%s: %d recordings of %d patients, %d rejected",
         site, len(recordings), recordings["patient"].nunique(), len(rejections),
@@ -121,6 +124,13 @@ def describe_site(
         "split_seed": split["seed"],
         "frames_compared_for_leaks": audit["compared_frames"],
         "largest_correlation_between_parts": round(audit["largest_correlation"], 3),
+    }
+    tally = frames.recordings()
+    facts |= {
+        "videos_with_marks_on_the_scan": int((tally["overlay_marks"] > 0).sum()),
+        "videos_without_a_found_crop": int((~tally["crop_found"]).sum()),
+        "blank_frames_dropped": int(tally["blank"].sum()),
+        "frozen_frames_dropped": int(tally["frozen"].sum()),
     }
     if "settings_hash" in raw:
         facts["phantom_settings_hash"] = raw["settings_hash"]

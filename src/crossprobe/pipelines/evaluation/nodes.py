@@ -9,6 +9,7 @@ import pandas as pd
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.models.checkpoint import Checkpoint
+from crossprobe.pipelines.model import for_scoring
 from crossprobe.training.settings import RuntimeSettings
 
 
@@ -26,7 +27,7 @@ def score_arm(
     from crossprobe.fusion.predictor import Predictor
     from crossprobe.training.runtime import resolve
 
-    predictor = Predictor.from_checkpoints([checkpoint], resolve(runtime))
+    predictor = Predictor.from_checkpoints([checkpoint], resolve(for_scoring(runtime)))
     rows = frames.rows(split["parts"]["test"], labelled=True)
     return score_site(
         Ensemble(predictor, [1.0], {arm_name: PLAIN}), frames, rows, scoring, f"score {arm_name}"

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from crossprobe.data.frame_store import FrameStore
+from crossprobe.errors import InvalidMetadata
 from crossprobe.fusion.temperature import TemperatureSettings
 from crossprobe.models.checkpoint import Checkpoint
 from crossprobe.pipelines.arms import FinetuningArm
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
-from crossprobe.pipelines.model import ModelSettings
+from crossprobe.pipelines.model import ModelSettings, for_scoring
 from crossprobe.training.settings import RuntimeSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -63,10 +64,13 @@ def finetune_from_start(
     module = _new_segmenter(model, _training_settings(stage, arm).seed)
     start: dict[str, object] = {"pretrained": arm.start, "coverage": 0.0}
     if arm.start == "imagenet":
+        from crossprobe.data.fingerprint import fingerprint
         from crossprobe.models.pretrained import load_imagenet
 
         report = load_imagenet(module.encoder, model.imagenet_weights or "timm")
-        start["coverage"] = report.coverage
+        # The content, not the name: a file of the same name may hold other weights tomorrow.
+        weights = {name: value.numpy() for name, value in module.encoder.state_dict().items()}
+        start |= {"coverage": report.coverage, "weights": fingerprint(weights)}
         log.info("encoder from ImageNet: %s", report.summary())
     return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
@@ -109,6 +113,12 @@ def _finetune(
     training = _training_settings(stage, arm)
     rows = frames.rows(split["parts"]["train"], labelled=True)
     validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
+    for part, found in (("train", rows), (VALIDATION_PART[arm.site], validation)):
+        if not len(found):
+            raise InvalidMetadata(
+                f"finetune.{arm_name}: part '{part}' of site '{arm.site}' has no labelled frame; "
+                "label some, or take the arm out of conf/base/parameters/studies.yml"
+            )
     session = TrainingSession(
         f"finetune.{arm_name}",
         frames, rows, validation, training, resolve(runtime), (arm, stage, model, start), folders.progress,
@@ -153,7 +163,7 @@ def calibrate(
     from crossprobe.training.runtime import resolve
 
     rows = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
-    predictor = Predictor.from_checkpoints([checkpoint], resolve(runtime))
+    predictor = Predictor.from_checkpoints([checkpoint], resolve(for_scoring(runtime)))
     batches = np.array_split(rows, max(1, len(rows) // CALIBRATION_BATCH))
     logits = [predictor.logits(frames.images(batch))[0, :, 0].cpu().numpy() for batch in batches]
     fit = fit_temperature(np.concatenate(logits), frames.masks(rows), settings)

@@ -9,6 +9,7 @@ import pandas as pd
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.pipelines.fusion.settings import FusedAnswers
+from crossprobe.pipelines.model import for_scoring
 from crossprobe.training.settings import RuntimeSettings
 
 
@@ -27,9 +28,10 @@ def score_fused(
     from crossprobe.fusion.predictor import Predictor
     from crossprobe.training.runtime import resolve
 
-    predictor = Predictor.from_checkpoints(branches[::2], resolve(runtime))
+    predictor = Predictor.from_checkpoints(branches[::2], resolve(for_scoring(runtime)))
     temperatures = [calibration["temperature"] for calibration in branches[1::2]]
+    biases = [calibration["bias"] for calibration in branches[1::2]]
     answers = {f"{arm_name}_{name}": answer for name, answer in fusion.answers.items()}
     rows = frames.rows(split["parts"]["test"], labelled=True)
-    ensemble = Ensemble(predictor, temperatures, answers)
+    ensemble = Ensemble(predictor, temperatures, answers, biases=biases)
     return score_site(ensemble, frames, rows, scoring, f"score {arm_name}")

@@ -59,7 +59,7 @@ class Members:
         branches = dict(
             zip(self.names, Predictor.from_checkpoints(loaded[::2], machine).branches, strict=True)
         )
-        temperatures = {name: fit["temperature"] for name, fit in zip(self.names, loaded[1::2], strict=True)}
+        fits = dict(zip(self.names, loaded[1::2], strict=True))
         single = {
             name: Ensemble(Predictor([branch], machine), [1.0], {name: PLAIN})
             for name, branch in branches.items()
@@ -67,9 +67,10 @@ class Members:
         fused = {
             name: Ensemble(
                 Predictor([branches[member] for member in members], machine),
-                [temperatures[member] for member in members],
+                [fits[member]["temperature"] for member in members],
                 {f"{name}_{answer}": how for answer, how in fusion.answers.items()},
                 members,
+                [fits[member]["bias"] for member in members],
             )
             for name, members in self.fused().items()
         }

@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
+from crossprobe.pipelines.arms import Arms
 from crossprobe.pipelines.fusion.settings import FusedAnswers
+from crossprobe.pipelines.model import for_scoring
 from crossprobe.pipelines.reporting.members import Members
 from crossprobe.pipelines.reporting.settings import ChoiceSettings, ComparisonSettings, ReportSettings
 from crossprobe.training.settings import RuntimeSettings
@@ -32,6 +34,8 @@ def compare_arms(
     patients = patient_scores(frames).sort_values("arm", key=lambda arm: arm.map(order), kind="stable")
     tests = comparisons(patients, settings.families, settings.statistics)
     arms = arms_table(patients, settings.roles, tests, settings.statistics)
+    if not settings.claimed:
+        arms = arms.assign(claimed=float("nan"))
     return patients, arms, tests, breakdown(frames), empty_counts(frames)
 
 
@@ -50,7 +54,7 @@ def choose_without_labels(
     from crossprobe.evaluation.label_free import label_free_table
     from crossprobe.evaluation.label_free_frames import spread_over_videos, unlabelled_frames
 
-    ensembles = members.ensembles(loaded, fusion, runtime)
+    ensembles = members.ensembles(loaded, fusion, for_scoring(runtime))
     candidates = [name for ensemble in ensembles.values() for name in ensemble.answers]
     rows = spread_over_videos(frames, split["parts"]["selection"], choice.frames_per_video)
     seen = unlabelled_frames(ensembles, frames, rows, scoring.batch_size)
@@ -62,6 +66,7 @@ def choose_without_labels(
         voters=members.names,
         threshold=scoring.scores.threshold,
         forbidden=[reference] if reference else [],
+        made_of={arm: ensemble.branch_names for ensemble in ensembles.values() for arm in ensemble.answers},
     )
 
 
@@ -86,13 +91,38 @@ def draw_panels(
     from crossprobe.reporting.draw_panels import draw
 
     panels, weights = draw(
-        members.ensembles(loaded, fusion, runtime),
+        members.ensembles(loaded, fusion, for_scoring(runtime)),
         frames,
         split["parts"]["test"],
         settings.panels,
         settings.panel_arms,
     )
     return panels if weights is None else (panels, weights)
+
+
+def measure_calibration(
+    frames: FrameStore,
+    split: dict[str, Any],
+    fusion: FusedAnswers,
+    scoring: SiteScoring,
+    runtime: RuntimeSettings,
+    *loaded: Any,
+    members: Members,
+) -> pd.DataFrame:
+    """Pools target test pixels of every arm into the table behind a reliability diagram."""
+    from crossprobe.evaluation.calibration import reliability_table
+    from crossprobe.evaluation.score_site import labelled_probabilities
+
+    rows = frames.rows(split["parts"]["test"], labelled=True)
+    ensembles = members.ensembles(loaded, fusion, for_scoring(runtime))
+    tables = [
+        reliability_table(
+            arm, labelled_probabilities(ensemble, arm, frames, rows), scoring.scores.calibration_bins
+        )
+        for ensemble in ensembles.values()
+        for arm in ensemble.answers
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def measure_speed(
@@ -103,20 +133,24 @@ def measure_speed(
     *loaded: Any,
     members: Members,
 ) -> pd.DataFrame:
-    """Times one branch and the fused pair on this machine."""
+    """Times one arm and each fused one on this machine, from frames to fused probabilities."""
+    import dataclasses
+
     import numpy as np
     import torch
 
     from crossprobe.evaluation.speed import measure_speed as measure
+    from crossprobe.training.runtime import resolve
 
     ensembles = members.ensembles(loaded, fusion, runtime)
-    images = torch.from_numpy(frames.images(np.arange(min(settings.speed_batch, len(frames)))))
-    wanted = {members.names[0]: "one branch"} | {name: f"{name}: both branches" for name in members.fused()}
+    frames_timed = frames.images(np.arange(min(settings.speed_batch, len(frames))))
+    images = torch.from_numpy(frames_timed).to(resolve(runtime).device)
     rows = []
-    for name, label in wanted.items():
-        predictor = ensembles[name].predictor
-        modules = tuple(branch.module for branch in predictor.branches)
-        rows.append(measure(label, predictor.logits, images, modules, settings.speed_repeats))
+    for ensemble in [ensembles[members.names[0]], *(ensembles[name] for name in members.fused())]:
+        arm, answer = next(iter(ensemble.answers.items()))
+        timed = dataclasses.replace(ensemble, answers={arm: answer})
+        modules = tuple(branch.module for branch in ensemble.predictor.branches)
+        rows.append(measure(arm, timed.predict, images, modules, settings.speed_repeats))
     return pd.DataFrame(rows)
 
 
@@ -151,6 +185,7 @@ def make_report(
     parameters: dict[str, Any],
     *loaded: Any,
     names: tuple[str, ...],
+    arms: Arms,
 ) -> str:
     """Makes the page from tables, hashes and pictures."""
     from crossprobe.reporting.assemble import assemble
@@ -165,6 +200,8 @@ def make_report(
             plain_parameters(parameters),
             dict(zip(names, loaded, strict=True)),
             settings.ablations,
+            pretrained=[name for name, arm in arms.finetuning.items() if arm.start in arms.pretraining],
+            saw_target_labels=[name for name, arm in arms.finetuning.items() if arm.site == "target"],
         )
     )
 

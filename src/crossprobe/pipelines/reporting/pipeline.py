@@ -12,7 +12,7 @@ from crossprobe.pipelines.reporting.members import Members
 SITES = ("source", "target")
 SITE_RESULTS = ("facts", "cohort", "contact_sheet", "rejected_at_ingest", "rejected_at_decode")
 TABLES = ("metrics", "arms", "comparisons", "breakdown", "empty_counts")
-OWN_RESULTS = (*TABLES, "label_free", "regret", "histories", "speed", "panels", "weights")
+OWN_RESULTS = (*TABLES, "label_free", "regret", "histories", "speed", "reliability", "panels", "weights")
 PARAMETERS = {
     "params:choice": "params:evaluation.choice",
     "params:scoring": "params:evaluation.scoring",
@@ -69,7 +69,11 @@ def _comparison(arms: Arms) -> list[Node]:
 
 
 def _unlabelled_choice(arms: Arms) -> list[Node]:
-    candidates = Members(arms, tuple(name for name, arm in arms.finetuning.items() if arm.site == "source"))
+    # Controls are no candidates: nobody would put a model trained on shuffled labels to use.
+    usable = [
+        name for name, arm in arms.finetuning.items() if arm.site == "source" and not arm.shuffled_labels
+    ]
+    candidates = Members(arms, tuple(usable))
     return [
         Node(
             bound(nodes.choose_without_labels, members=candidates),
@@ -93,6 +97,13 @@ def _pictures(arms: Arms) -> list[Node]:
             name="draw_panels",
         ),
         Node(
+            bound(nodes.measure_calibration, members=everyone),
+            inputs=["target.labelled_frames", "target.split", "params:fused", "params:scoring",
+                    "params:runtime", *everyone.inputs()],
+            outputs="reliability",
+            name="measure_calibration",
+        ),
+        Node(
             bound(nodes.measure_speed, members=everyone),
             inputs=["target.frames", "params:page", "params:fused", "params:runtime", *everyone.inputs()],
             outputs="speed",
@@ -108,7 +119,7 @@ def _page(arms: Arms) -> Node:
     own = [name for name in OWN_RESULTS if arms.fusion or name != "weights"]
     results = [*own, *(f"{site}.{name}" for site in SITES for name in SITE_RESULTS), *rebuilt]
     return Node(
-        bound(nodes.make_report, names=tuple(results)),
+        bound(nodes.make_report, names=tuple(results), arms=arms),
         inputs=["params:page", "params:comparison", "parameters", *results],
         outputs="page",
         name="make_report",

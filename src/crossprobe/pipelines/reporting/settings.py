@@ -15,6 +15,7 @@ class ComparisonSettings(BaseModel):
 
     statistics: StatisticsSettings = Field(default_factory=StatisticsSettings)
     families: tuple[Family, ...] = Field(min_length=1, description="Families corrected by Holm")
+    claimed: bool = Field(True, description="Show the wrist paper's figures beside ours, as claimed")
     roles: ArmRoles = Field(default_factory=ArmRoles)
 
 
