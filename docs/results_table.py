@@ -13,7 +13,7 @@ import pandas as pd
 
 from crossprobe.evaluation.claimed import claimed_value
 from crossprobe.reporting.style import arm_label
-from crossprobe.reporting.wording import number, p_value, with_interval
+from crossprobe.reporting.wording import MISSING, number, p_value, with_interval
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -45,7 +45,7 @@ def results_table(arms: pd.DataFrame, claims: bool) -> str:
 
 
 def _claim(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.4f}"
+    return MISSING if pd.isna(value) else f"{value:.4f}"
 
 
 def _figure(row: pd.Series) -> str:
