@@ -1,0 +1,31 @@
+"""The ablations run through the same stages, reuse arms of the main job, and end in the paper's tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from crossprobe.pipelines.arms import read_arms
+
+pytestmark = pytest.mark.slow
+
+
+def test_ablations_end_in_their_tables(kedro_run, finished_run):
+    progress = finished_run / "06_models/progress"
+    before = {
+        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
+    }
+    kedro_run("ablations")
+    after = {
+        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
+    }
+    study = read_arms("ablations")
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(study.pretraining) + len(study.finetuning)
+    page = (finished_run / "08_reporting/ablations/report.html").read_text(encoding="utf-8")
+    for words in (
+        "Temperature at frame gap 0",
+        "Frame gap at temperature 0.5",
+        "Which branches are fused",
+        "Controls",
+    ):
+        assert words in page
