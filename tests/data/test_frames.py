@@ -221,6 +221,17 @@ def test_a_clip_cut_short_keeps_what_decodes(wrist, build):
     )
 
 
+def test_every_frame_that_a_dicom_clip_lacks_is_told(wrist, build):
+    wrist.video("cut.dcm", "Anna", count=6)
+    path = wrist.folder / "videos" / "cut.dcm"
+    path.write_bytes(path.read_bytes()[:-100])
+    store, rejections = build()
+    assert store.manifest["frame"].tolist() == [0, 1, 2, 3, 4]
+    assert rejections["reason"].str.startswith(
+        "1 x file cut short: it promises 6 frames, 5 decode"
+    ).tolist() == [True]
+
+
 def test_deep_and_coloured_images_are_read(wrist, build, make_speckle):
     scan = make_speckle(1, 64, 80)[0]
     cv2.imwrite(str(wrist.folder / "videos" / "deep.png"), scan.astype(np.uint16) * 257)

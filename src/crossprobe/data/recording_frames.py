@@ -21,7 +21,7 @@ from crossprobe.data.manifest import Rejection
 from crossprobe.data.mask_files import mask_files, read_mask
 from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
-from crossprobe.data.video import promised_frames, read_frames
+from crossprobe.data.video import media_kind, promised_frames, read_frames
 from crossprobe.errors import UnreadableMedia
 
 logger = logging.getLogger(__name__)
@@ -121,8 +121,9 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
             frames.take(index, frame, images, labels)
     for index in sorted(set(masks) - frames.seen):
         reasons.add(f"mask with no frame: the file has frames 0 to {last}", masks[index].name)
-    # MPEG program streams only estimate their length, so a few frames less mean nothing.
-    if promised is not None and last + 1 < promised * 0.97 - 2:
+    # MPEG program streams only estimate their length, so a few frames less mean nothing; DICOM counts them.
+    slack = 0.03 * (promised or 0) + 2 if media_kind(path) == "video" else 0
+    if promised is not None and last + 1 < promised - slack:
         reasons.add(
             f"file cut short: it promises {promised} frames, {last + 1} decode and are kept", path.suffix
         )
