@@ -104,7 +104,9 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
     masks, strangers = mask_files(recording["masks"])
     truths, _ = mask_files(recording["truths"])
     for name in strangers:
-        reasons.add("file among the masks that is no <frame>.png", name)
+        # A name that nobody expected may be a patient's: it goes into the log of this machine only.
+        logger.warning("recording %s: %s/%s is no <frame>.png", recording["video"], recording["masks"], name)
+        reasons.add("file among the masks that is no <frame>.png", "see the log for its name")
     folder.mkdir(parents=True)
     frames = _FrameWriter(
         recording, settings, area, overlay, statistics.shape, masks, truths, reasons, result.rows
@@ -122,11 +124,10 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
     for index in sorted(set(masks) - frames.seen):
         reasons.add(f"mask with no frame: the file has frames 0 to {last}", masks[index].name)
     # MPEG program streams only estimate their length, so a few frames less mean nothing; DICOM counts them.
-    slack = 0.03 * (promised or 0) + 2 if media_kind(path) == "video" else 0
+    kind = media_kind(path)
+    slack = 0.03 * (promised or 0) + 2 if kind == "video" else 0
     if promised is not None and last + 1 < promised - slack:
-        reasons.add(
-            f"file cut short: it promises {promised} frames, {last + 1} decode and are kept", path.suffix
-        )
+        reasons.add(f"file cut short: it promises {promised} frames, {last + 1} decode and are kept", kind)
     site, video = recording["site"], recording["video"]
     result.rejections.extend(Rejection(site, STAGE, video, line) for line in reasons.lines())
     result.tally.update(
