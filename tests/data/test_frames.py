@@ -172,6 +172,21 @@ def test_a_mask_with_no_frame_is_counted(wrist, build, caplog):
     ]
 
 
+def test_a_mask_edited_after_the_build_is_noticed(wrist, build):
+    wrist.video("a.avi", "Anna", labelled=[0, 1])
+    store, _ = build()
+    before = store.native_mask(0)
+    wrist.mask("a", 0, before * 255)
+    assert np.array_equal(store.native_mask(0), before)
+    wrist.mask("a", 0, np.roll(before, 1, axis=0) * 255)
+    with pytest.raises(StoreError, match=r"000000\.png: changed since the frames stage.*run it again"):
+        store.native_mask(0)
+    assert store.native_mask(1).any()
+    (wrist.folder / "truths" / "a").mkdir(parents=True)
+    store.manifest["truth_path"] = store.manifest["mask_path"]
+    assert store.native_truth(0).any()
+
+
 def test_a_broken_mask_costs_the_label_only(wrist, build):
     wrist.video("a.avi", "Anna", labelled=[0, 1])
     (wrist.folder / "masks" / "a" / "000001.png").write_bytes(b"no picture")

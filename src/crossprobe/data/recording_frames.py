@@ -18,7 +18,7 @@ from crossprobe.data.array_file import FrameArrayWriter
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.geometry import square, square_mask
 from crossprobe.data.manifest import Rejection
-from crossprobe.data.mask_files import mask_files, read_mask
+from crossprobe.data.mask_files import mask_files, mask_hash, read_mask
 from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
 from crossprobe.data.video import media_kind, promised_frames, read_frames
@@ -248,7 +248,7 @@ class _FrameWriter:
     def _row(self, index: int, frame: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
         content = hashlib.sha256(frame.tobytes()).hexdigest()[:16]
         if mask is not None:
-            content += "-" + hashlib.sha256(mask.tobytes()).hexdigest()[:8]
+            content += "-" + mask_hash(mask)
         truth = self.truths.get(index)
         return {
             **self.carried,
