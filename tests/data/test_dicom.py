@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import RLELossless
 
 from crossprobe.data import dicom
 from crossprobe.data.video import promised_frames, read_frames
@@ -17,6 +19,12 @@ def frames(make_speckle):
 
 def stack(path):
     return np.stack([frame for _, frame in read_frames(path)])
+
+
+def compress(path):
+    data = dcmread(path)
+    data.compress(RLELossless)
+    data.save_as(path)
 
 
 def test_a_clip_comes_back_exactly(tmp_path, frames, save_dicom):
@@ -52,6 +60,28 @@ def test_twelve_bits_use_the_stored_range(tmp_path, save_dicom):
     assert np.abs(stack(path) - ramp / 4095 * 255).max() <= 0.5
 
 
+def test_few_bits_in_eight_use_the_stored_range(tmp_path, save_dicom):
+    ramp = np.arange(64, dtype=np.uint8).reshape(1, 8, 8)
+    path = save_dicom(tmp_path / "clip.dcm", ramp, BitsStored=6, HighBit=5)
+    assert np.abs(stack(path) - ramp / 63 * 255).max() <= 0.5
+
+
+def test_the_range_of_a_frame_does_not_change_its_scale(tmp_path, save_dicom):
+    low = np.full((1, 8, 8), 1000, np.uint16)
+    high = low.copy()
+    high[0, 0, 0] = 4095
+    tags = {"BitsStored": 12, "HighBit": 11}
+    first, second = (stack(save_dicom(tmp_path / f"{i}.dcm", f, **tags)) for i, f in enumerate((low, high)))
+    assert first[0, 4, 4] == second[0, 4, 4] == 62
+
+
+def test_deep_colour_uses_the_stored_range(tmp_path, save_dicom):
+    colour = np.full((1, 8, 8, 3), 4095, np.uint16)
+    colour[0, 4:] = 1024
+    path = save_dicom(tmp_path / "clip.dcm", colour, BitsStored=12, HighBit=11)
+    assert np.array_equal(np.unique(stack(path)), [64, 255])
+
+
 def test_a_window_is_obeyed(tmp_path, save_dicom):
     ramp = np.arange(64, dtype=np.uint16).reshape(1, 8, 8) * 100
     path = save_dicom(tmp_path / "clip.dcm", ramp, WindowCenter=2000, WindowWidth=1000)
@@ -81,13 +111,39 @@ def test_no_pixels_is_said(tmp_path, frames, save_dicom):
         list(read_frames(path))
 
 
-def test_cut_pixels_are_said_without_quoting_tags(tmp_path, frames, save_dicom):
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_clip_cut_short_gives_the_frames_that_decode(tmp_path, frames, save_dicom, compressed):
     path = save_dicom(tmp_path / "cut.dcm", frames)
-    path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(UnreadableMedia, match=r"cut\.dcm: ") as caught:
+    if compressed:
+        compress(path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    assert np.array_equal(stack(path), frames[:2])
+    assert promised_frames(path) == 4
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_no_whole_frame_is_said_without_quoting_tags(tmp_path, frames, save_dicom, compressed):
+    path = save_dicom(tmp_path / "cut.dcm", frames)
+    if compressed:
+        compress(path)
+    path.write_bytes(path.read_bytes()[:-7700])
+    with pytest.raises(UnreadableMedia, match=r"cut\.dcm: DICOM pixels cannot be decoded \(\w+\)$") as caught:
         list(read_frames(path))
     assert "SECRET" not in str(caught.value)
     assert "Jane" not in str(caught.value)
+
+
+@pytest.mark.parametrize("failure", [OSError, MemoryError])
+def test_a_failing_disk_does_not_pass_for_the_end_of_a_clip(
+    tmp_path, frames, save_dicom, monkeypatch, failure
+):
+    def fail(path):
+        yield frames[0]
+        raise failure
+
+    monkeypatch.setattr(dicom, "iter_pixels", fail)
+    with pytest.raises(UnreadableMedia, match=failure.__name__):
+        stack(save_dicom(tmp_path / "clip.dcm", frames))
 
 
 def test_a_file_without_preamble_is_no_dicom(tmp_path):

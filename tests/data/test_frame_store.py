@@ -41,7 +41,7 @@ def write_store(
                     "video": name, "path": "x", "spacing_mm": None, "class": "c", "frame": frame,
                     "height": size, "width": size, "crop_top": 0, "crop_left": 0,
                     "mask_path": "m.png" if has_label else None, "truth_path": None,
-                    "labelled": has_label, "content": f"{index}-{frame}",
+                    "labelled": has_label, "content": f"{index}_{frame}",
                 })  # fmt: skip
     pd.DataFrame(rows).astype({"spacing_mm": float}).to_parquet(folder / "manifest.parquet")
     description = {"format": FORMAT, "size": size, "fingerprint": "f" * 64, "rows": len(rows)}

@@ -161,14 +161,30 @@ def test_a_mask_of_another_size_costs_the_label_only(wrist, build):
     ]
 
 
-def test_a_mask_with_no_frame_is_counted(wrist, build):
+def test_a_mask_with_no_frame_is_counted(wrist, build, caplog):
     wrist.video("a.avi", "Anna", labelled=[0, 6, 7])
-    (wrist.folder / "masks" / "a" / "notes.txt").write_text("x")
+    (wrist.folder / "masks" / "a" / "Mueller.txt").write_text("x")
     _, rejections = build()
+    assert "masks/a/Mueller.txt is no <frame>.png" in caplog.text
     assert rejections["reason"].tolist() == [
-        "1 x file among the masks that is no <frame>.png (first: notes.txt)",
+        "1 x file among the masks that is no <frame>.png (first: see the log for its name)",
         "2 x mask with no frame: the file has frames 0 to 5 (first: 000006.png)",
     ]
+
+
+def test_a_mask_edited_after_the_build_is_noticed(wrist, build):
+    wrist.video("a.avi", "Anna", labelled=[0, 1])
+    store, _ = build()
+    before = store.native_mask(0)
+    wrist.mask("a", 0, before * 255)
+    assert np.array_equal(store.native_mask(0), before)
+    wrist.mask("a", 0, np.roll(before, 1, axis=0) * 255)
+    with pytest.raises(StoreError, match=r"000000\.png: changed since the frames stage.*run it again"):
+        store.native_mask(0)
+    assert store.native_mask(1).any()
+    (wrist.folder / "truths" / "a").mkdir(parents=True)
+    store.manifest["truth_path"] = store.manifest["mask_path"]
+    assert store.native_truth(0).any()
 
 
 def test_a_broken_mask_costs_the_label_only(wrist, build):
@@ -219,6 +235,17 @@ def test_a_clip_cut_short_keeps_what_decodes(wrist, build):
     assert (
         f"file cut short: it promises 30 frames, {len(store)} decode and are kept" in rejections["reason"][0]
     )
+
+
+def test_every_frame_that_a_dicom_clip_lacks_is_told(wrist, build, make_speckle, save_dicom):
+    path = save_dicom(wrist.folder / "videos" / "scan.Mueller", make_speckle(6, 64, 80))
+    path.write_bytes(path.read_bytes()[:-100])
+    wrist.row("scan.Mueller", "Anna")
+    store, rejections = build()
+    assert store.manifest["frame"].tolist() == [0, 1, 2, 3, 4]
+    assert rejections["reason"].tolist() == [
+        "1 x file cut short: it promises 6 frames, 5 decode and are kept (first: dicom)"
+    ]
 
 
 def test_deep_and_coloured_images_are_read(wrist, build, make_speckle):

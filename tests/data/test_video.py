@@ -58,10 +58,14 @@ def test_sixteen_bits_become_eight(tmp_path):
     assert np.array_equal(read_image(tmp_path / "deep.png"), np.arange(256, dtype=np.uint8).reshape(16, 16))
 
 
-def test_twelve_bits_in_sixteen_become_eight(tmp_path):
-    image = (np.arange(256, dtype=np.uint16) * 16).reshape(16, 16)
-    cv2.imwrite(str(tmp_path / "twelve.png"), image)
-    assert np.array_equal(read_image(tmp_path / "twelve.png"), np.arange(256, dtype=np.uint8).reshape(16, 16))
+@pytest.mark.parametrize("brightest", [4000, 4100, 65535])
+def test_the_brightest_pixel_does_not_change_the_scale(tmp_path, brightest):
+    image = np.full((16, 16), 3855, np.uint16)
+    image[0, 0] = brightest
+    cv2.imwrite(str(tmp_path / "deep.png"), image)
+    read = read_image(tmp_path / "deep.png")
+    assert (read[1:] == 15).all()
+    assert read[0, 0] == round(brightest / 257)
 
 
 @pytest.mark.parametrize("channels", [3, 4])

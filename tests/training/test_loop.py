@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import math
+import os
+import subprocess
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from crossprobe.errors import CrossprobeError, TrainingDiverged
@@ -49,6 +52,11 @@ def settings(**changes) -> TrainingSettings:
         "optimiser": {"name": "adamw", "learning_rate": 0.05}, "ema_decay": 0.9, "seed": 1,
     }  # fmt: skip
     return TrainingSettings.model_validate(given | changes)
+
+
+def gone_process() -> int:
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
 
 
 def same(first, second) -> bool:
@@ -103,6 +111,28 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     assert second.best_step == first.best_step
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_a_finished_run_keeps_its_best_weights_and_history_only(tmp_path, ema_decay):
+    given = settings(ema_decay=ema_decay)
+    first = train(Line(given), given, SAMPLES, tmp_path, "a")
+    with safe_open(tmp_path / "progress.safetensors", framework="pt") as handle:
+        kept = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no mapping
+    assert same(kept, {f"best/{name}": value for name, value in first.weights.items()})
+    written = (tmp_path / "progress.safetensors").stat().st_mtime_ns
+    second = train(Line(given), given, SAMPLES, tmp_path, "a")
+    assert same(first.weights, second.weights)
+    assert first.history.equals(second.history)
+    assert (second.best_step, second.best_figure, second.steps) == (first.best_step, first.best_figure, 40)
+    assert (tmp_path / "progress.safetensors").stat().st_mtime_ns == written
+
+
+def test_a_finished_run_does_not_go_on_to_more_steps(tmp_path):
+    train(Line(settings()), settings(), SAMPLES, tmp_path, "a")
+    longer = settings(steps=60)
+    with pytest.raises(CrossprobeError, match=r"progress\.safetensors holds a run finished after 40 steps"):
+        train(Line(longer), longer, SAMPLES, tmp_path, "a")
+
+
 def test_another_run_is_not_resumed(tmp_path):
     given = settings()
     train(Line(given), given, SAMPLES, tmp_path, "a" * 64)
@@ -123,6 +153,10 @@ def test_a_full_disk_keeps_the_last_good_state(tmp_path, monkeypatch):
     given = settings()
     whole = train(Line(given), given, SAMPLES, tmp_path / "whole", "a")
     real, calls = progress_file.save_file, []
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / f".progress.safetensors.{gone_process()}.tmp").touch()
+    other = tmp_path / "full" / f".progress.safetensors.{os.getppid()}.tmp"
+    other.touch()
 
     def full_at_third(tensors, path, metadata):
         calls.append(path)
@@ -134,7 +168,9 @@ def test_a_full_disk_keeps_the_last_good_state(tmp_path, monkeypatch):
     monkeypatch.setattr(progress_file, "save_file", full_at_third)
     with pytest.raises(OSError, match="No space left"):
         train(Line(given), given, SAMPLES, tmp_path / "full", "a")
-    assert [file.name for file in (tmp_path / "full").iterdir()] == ["progress.safetensors"]
+    assert {file.name for file in calls} == {f".progress.safetensors.{os.getpid()}.tmp"}
+    # Of other processes' drafts, one that still runs keeps its own.
+    assert {file.name for file in (tmp_path / "full").iterdir()} == {"progress.safetensors", other.name}
     resumed = Line(given)
     result = train(resumed, given, SAMPLES, tmp_path / "full", "a")
     assert len(resumed.steps_seen) == 30

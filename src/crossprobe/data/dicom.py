@@ -72,9 +72,10 @@ def is_dicom(path: Path) -> bool:
 def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
     """Decodes a DICOM file frame by frame.
 
-    Monochrome of more than 8 bits goes through the rescale and window tags where they are, else its stored
-    range is mapped to 0-255, the same for all frames. MONOCHROME1 is inverted. Colour (RGB, YBR, palette)
-    becomes luminance.
+    Monochrome of other than 8 bits goes through the rescale and window tags where they are, else the range
+    that `BitsStored` gives is mapped to 0-255, the same for all frames. MONOCHROME1 is inverted. Colour (RGB,
+    YBR, palette) becomes luminance. A file cut short gives the frames before the first that does not decode
+    and then ends: compare with `promised_frames`.
 
     Args:
         path: The file.
@@ -83,20 +84,23 @@ def read_frames(path: Path) -> Iterator[tuple[int, np.ndarray]]:
         The frame's number from 0, and its pixels: [H, W], uint8.
 
     Raises:
-        UnreadableMedia: Not DICOM, no pixels, or pixels that cannot be decoded.
+        UnreadableMedia: Not DICOM, no pixels, or no frame that can be decoded.
     """
     header = _header(path, specific=PIXEL_TAGS, stop_before_pixels=False)
-    if "PixelData" not in header:
-        raise UnreadableMedia(
-            f"{path}: a DICOM file without pixels; export the clip itself, not a report or index"
-        )
-    try:
-        yield from enumerate(_grey(frame, header) for frame in iter_pixels(path))
-    except UnreadableMedia:
-        raise
-    except Exception as error:
-        # The text of the decoder's error may quote tags, so only its kind is passed on.
-        raise UnreadableMedia(f"{path}: DICOM pixels cannot be decoded ({type(error).__name__})") from None
+    decoded = iter_pixels(path)
+    index = 0
+    while True:
+        try:
+            frame = _grey(next(decoded), header)
+        except StopIteration:
+            return
+        except Exception as error:
+            # Out of memory or a failing disk says nothing about where the file ends.
+            if index and not isinstance(error, (OSError, MemoryError)):
+                return
+            raise _undecodable(path, header, error) from None
+        yield index, frame
+        index += 1
 
 
 def promised_frames(path: Path) -> int:
@@ -151,18 +155,29 @@ def _header(path: Path, specific: list[str], stop_before_pixels: bool) -> Datase
         raise UnreadableMedia(f"{path}: a broken DICOM file ({type(error).__name__})") from None
 
 
+def _undecodable(path: Path, header: Dataset, error: Exception) -> UnreadableMedia:
+    # Compressed pixels that break off are missing from the header too; only without any does pydicom say so.
+    if isinstance(error, AttributeError) and "PixelData" not in header:
+        what = "a DICOM file without pixels; export the clip itself, not a report or index"
+    else:
+        # The text of the decoder's error may quote tags, so only its kind is passed on.
+        what = f"DICOM pixels cannot be decoded ({type(error).__name__})"
+    return UnreadableMedia(f"{path}: {what}")
+
+
 def _grey(frame: np.ndarray, header: Dataset) -> np.ndarray:
     photometric = str(header.get("PhotometricInterpretation", "MONOCHROME2"))
     if photometric == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
 
         frame = apply_color_lut(frame, header)
-    if frame.ndim == 3:
-        levels = frame.astype(np.float32) @ LUMA
-        scale = 255 / (2**16 - 1 if frame.dtype == np.uint16 else 255)
-        return np.clip(np.rint(levels * scale), 0, 255).astype(np.uint8)
     bits = int(header.get("BitsStored", 8))
-    levels = frame if bits <= 8 and frame.dtype == np.uint8 else _windowed(frame, header, bits)
+    if frame.ndim == 3:
+        # A palette's colours have the depth of its table; `BitsStored` is then that of the indices.
+        depth = 8 * frame.dtype.itemsize if photometric == "PALETTE COLOR" else bits
+        levels = frame.astype(np.float32) @ LUMA
+        return np.clip(np.rint(levels * (255 / (2**depth - 1))), 0, 255).astype(np.uint8)
+    levels = frame if bits == 8 and frame.dtype == np.uint8 else _windowed(frame, header, bits)
     return 255 - levels if photometric == "MONOCHROME1" else levels
 
 

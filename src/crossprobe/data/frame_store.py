@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from crossprobe.data.manifest import ManifestSchema, RejectionSchema, checked
+from crossprobe.data.mask_files import mask_hash
 from crossprobe.data.video import read_image
 from crossprobe.errors import LabelsNotAllowed, StoreError
 
@@ -120,7 +121,8 @@ class FrameStore:
 
         Raises:
             LabelsNotAllowed: The store was opened without labels.
-            StoreError: The row has no mask, or its file is gone or was changed in size.
+            StoreError: The row has no mask, or its file was changed since the store was built.
+            UnreadableMedia: The file is gone or broken.
         """
         return self._native(row, "mask_path")
 
@@ -236,6 +238,12 @@ class FrameStore:
         if cropped.shape != (height, width):
             raise StoreError(
                 f"{file}: {mask.shape} px does not hold the crop of row {row}; was the file changed?"
+            )
+        recorded = str(frame.get("content", "")).partition("-")[2]
+        # `content` stands for the mask and not for the known answer.
+        if column == "mask_path" and recorded and mask_hash(cropped) != recorded:
+            raise StoreError(
+                f"{file}: changed since the frames stage, so scores would mix two versions; run it again"
             )
         return np.ascontiguousarray(cropped)
 

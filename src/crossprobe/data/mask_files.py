@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,18 @@ def mask_files(masks: str | None) -> tuple[dict[int, Path], list[str]]:
         else:
             strangers.append(file.name)
     return files, strangers
+
+
+def mask_hash(mask: np.ndarray) -> str:
+    """Hashes a mask, so that one that was edited later is noticed.
+
+    Args:
+        mask: [H, W], uint8 of 0 and 1, cropped like its frame.
+
+    Returns:
+        8 hex digits of SHA-256.
+    """
+    return hashlib.sha256(np.ascontiguousarray(mask).tobytes()).hexdigest()[:8]
 
 
 def read_mask(file: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -18,10 +18,10 @@ from crossprobe.data.array_file import FrameArrayWriter
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.geometry import square, square_mask
 from crossprobe.data.manifest import Rejection
-from crossprobe.data.mask_files import mask_files, read_mask
+from crossprobe.data.mask_files import mask_files, mask_hash, read_mask
 from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
-from crossprobe.data.video import promised_frames, read_frames
+from crossprobe.data.video import media_kind, promised_frames, read_frames
 from crossprobe.errors import UnreadableMedia
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,9 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
     masks, strangers = mask_files(recording["masks"])
     truths, _ = mask_files(recording["truths"])
     for name in strangers:
-        reasons.add("file among the masks that is no <frame>.png", name)
+        # A name that nobody expected may be a patient's: it goes into the log of this machine only.
+        logger.warning("recording %s: %s/%s is no <frame>.png", recording["video"], recording["masks"], name)
+        reasons.add("file among the masks that is no <frame>.png", "see the log for its name")
     folder.mkdir(parents=True)
     frames = _FrameWriter(
         recording, settings, area, overlay, statistics.shape, masks, truths, reasons, result.rows
@@ -121,11 +123,11 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
             frames.take(index, frame, images, labels)
     for index in sorted(set(masks) - frames.seen):
         reasons.add(f"mask with no frame: the file has frames 0 to {last}", masks[index].name)
-    # MPEG program streams only estimate their length, so a few frames less mean nothing.
-    if promised is not None and last + 1 < promised * 0.97 - 2:
-        reasons.add(
-            f"file cut short: it promises {promised} frames, {last + 1} decode and are kept", path.suffix
-        )
+    # MPEG program streams only estimate their length, so a few frames less mean nothing; DICOM counts them.
+    kind = media_kind(path)
+    slack = 0.03 * (promised or 0) + 2 if kind == "video" else 0
+    if promised is not None and last + 1 < promised - slack:
+        reasons.add(f"file cut short: it promises {promised} frames, {last + 1} decode and are kept", kind)
     site, video = recording["site"], recording["video"]
     result.rejections.extend(Rejection(site, STAGE, video, line) for line in reasons.lines())
     result.tally.update(
@@ -246,7 +248,7 @@ class _FrameWriter:
     def _row(self, index: int, frame: np.ndarray, mask: np.ndarray | None) -> dict[str, Any]:
         content = hashlib.sha256(frame.tobytes()).hexdigest()[:16]
         if mask is not None:
-            content += "-" + hashlib.sha256(mask.tobytes()).hexdigest()[:8]
+            content += "-" + mask_hash(mask)
         truth = self.truths.get(index)
         return {
             **self.carried,

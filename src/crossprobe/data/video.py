@@ -119,8 +119,10 @@ def promised_frames(path: Path | str) -> int | None:
 def read_image(path: Path | str, binary: bool = False) -> np.ndarray:
     """Reads a still image as grey 8-bit pixels.
 
-    Sixteen bits are divided by 257 where the image uses more than 12 of them, by 16 up to 12 bits, so that
-    the same scanner always gets the same scale; transparency is ignored.
+    Sixteen bits are divided by 257, whatever the values, so that one scanner's images all get one scale;
+    transparency is ignored. A png or tif does not say that only its lower 12 bits are used: such an image
+    comes out at a sixteenth of its brightness, so rescale it to 16 bits (times 16) before, or give the DICOM
+    file.
 
     Args:
         path: png, jpg, tif or bmp.
@@ -155,7 +157,7 @@ def grey(image: np.ndarray) -> np.ndarray:
         Shape [H, W], uint8.
     """
     if image.dtype == np.uint16:
-        image = image / (257.0 if int(image.max(initial=0)) >= 4096 else 16.0)
+        image = image / 257.0
     elif image.dtype != np.uint8:
         image = np.nan_to_num(image.astype(np.float64)) * 255
     if image.dtype != np.uint8:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -99,8 +99,10 @@ class _Run:
                 self._record("train", {"loss": loss, "learning_rate": self._rate(step), **figures})
             if progress.step % settings.validate_every == 0 or last:
                 self._validate()
-            if progress.step % settings.save_every == 0 or last:
+            if progress.step % settings.save_every == 0 and not last:
                 self._save()
+        if not progress.finished:
+            self._compact()
         history = pd.DataFrame(progress.history, columns=HISTORY_COLUMNS)
         return TrainingResult(self.best, history, progress.best_step, progress.best_figure, progress.step)
 
@@ -172,8 +174,16 @@ class _Run:
         roles = {"module": self.task.module.state_dict(), "best": self.best, "average": self.average}
         save_progress(self.path, self.identity, self.progress, roles, self.optimiser)
 
+    def _compact(self) -> None:
+        """Leaves of a finished run only what is asked of it later; checkpoints hold the weights again."""
+        finished = replace(self.progress, finished=True)
+        save_progress(self.path, self.identity, finished, {"best": self.best}, None)
+        self.progress = finished
+
     def _resume(self) -> None:
-        self.progress, roles = load_progress(self.path, self.identity, self.task.module, self.optimiser)
+        self.progress, roles = load_progress(
+            self.path, self.identity, self.total, self.task.module, self.optimiser
+        )
         self.best = roles.get("best", {})
         device = next(self.task.module.parameters()).device
         self.average = {name: value.to(device) for name, value in roles.get("average", {}).items()}

@@ -89,6 +89,20 @@ def test_duplicate_ids_are_rejected(folder):
     assert rejections["reason"].str.startswith("duplicate: this ID stands in several rows").sum() == 2
 
 
+@pytest.mark.parametrize("name", ["../outside", "sub/bus_0009-l", "..\\outside", "/etc/x"])
+def test_an_id_that_is_a_path_is_rejected(folder, name):
+    (folder / "Images" / "sub").mkdir()
+    for file in ("outside.png", "Images/sub/bus_0009-l.png", "Images/..\\outside.png"):
+        cv2.imwrite(str(folder / file), np.full((40, 50), 200, np.uint8))
+    edit(folder, lambda table: pd.concat([table, table.iloc[:1].assign(ID=name)]))
+    recordings, rejections = read(BusBraSettings(folder=folder), "target", SALT)
+    assert len(recordings) == 3
+    assert (
+        rejections.set_index("item")["reason"][f"bus_data.csv row 5, {name}"]
+        == "ID must be a plain file name"
+    )
+
+
 def test_nothing_left_is_named(folder):
     edit(folder, lambda table: table.assign(Case=np.nan))
     with pytest.raises(

@@ -6,7 +6,7 @@ Gomez-Flores, Gregorio-Calas, Pereira: BUS-BRA, Medical Physics 51(4), 2024, doi
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pandas as pd
@@ -80,6 +80,8 @@ def read(settings: BusBraSettings, site: str, salt: str) -> tuple[pd.DataFrame, 
 def _fault(row: pd.Series, repeated: set[str], image: Path) -> str | None:
     if not row["ID"] or not row["Case"]:
         return "ID and Case must not be empty"
+    if row["ID"] != PurePosixPath(row["ID"].replace("\\", "/")).name:
+        return "ID must be a plain file name"
     if row["ID"] in repeated:
         return "duplicate: this ID stands in several rows; keep the right one"
     return None if image.is_file() else "no such file under Images/"

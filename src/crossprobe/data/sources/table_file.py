@@ -80,11 +80,9 @@ def parse_spacing(cell: str) -> float:
     try:
         spacing = float(cell)
     except ValueError:
-        raise InvalidMetadata(
-            f"spacing_mm is {cell!r}, not a number; leave it empty where it is unknown"
-        ) from None
+        spacing = math.nan
     if not math.isfinite(spacing) or spacing <= 0:
         raise InvalidMetadata(
-            f"spacing_mm is {cell!r}, not above 0; leave the cell empty where it is unknown"
+            f"spacing_mm is {cell!r}, not a number above 0; leave the cell empty where the spacing is unknown"
         )
     return spacing

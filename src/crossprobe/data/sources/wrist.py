@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -14,8 +15,10 @@ from crossprobe.data import dicom
 from crossprobe.data.manifest import RecordingSchema, Rejection, checked, rejection_table
 from crossprobe.data.pseudonym import pseudonym, redact
 from crossprobe.data.sources.table_file import parse_spacing, read_table
+from crossprobe.data.video import MEDIA_SUFFIXES
 from crossprobe.errors import InvalidMetadata, UnreadableMedia
 
+logger = logging.getLogger(__name__)
 STAGE = "ingest"
 COLUMNS = ["file", "patient", "operator", "device", "view", "spacing_mm", "class"]
 
@@ -37,7 +40,8 @@ def read(settings: WristSettings, site: str, salt: str) -> tuple[pd.DataFrame, p
 
     A row whose `spacing_mm` is empty is kept with the spacing unknown (for DICOM: taken from the file); one
     with anything but a number above 0 is rejected. Of rows that name one file, equal ones count once;
-    differing ones are all rejected, because nobody can tell which is right.
+    differing ones are all rejected, because nobody can tell which is right. Files that no row names are
+    rejected under a pseudonym; the log of this machine tells their names.
 
     Args:
         settings: Where.
@@ -80,9 +84,7 @@ class _Reader:
         table = self.table.assign(file=[self._normal(name) for name in self.table["file"]])
         repeats = table.duplicated(keep="first")
         conflicting = set(table.loc[~repeats, "file"][table.loc[~repeats, "file"].duplicated()])
-        stems = Counter(
-            str(PurePosixPath(name).with_suffix("")) for name in sorted(set(table["file"])) if name
-        )
+        stems = Counter(_stem(name) for name in sorted(set(table["file"])))
         rows: list[dict[str, Any] | None] = []
         for number, row in enumerate(table.to_dict("records"), start=2):
             if repeats.iloc[number - 2]:
@@ -93,17 +95,21 @@ class _Reader:
                 rows.append(self._recording(number, {str(k): str(v) for k, v in row.items()}, stems))
         return rows
 
-    def _recording(self, number: int, row: dict[str, str], stems: Counter[str]) -> dict[str, Any] | None:
+    def _recording(
+        self, number: int, row: dict[str, str], stems: Counter[str | None]
+    ) -> dict[str, Any] | None:
         name = row["file"]
         try:
             if not name or not row["patient"]:
                 raise InvalidMetadata("file and patient must not be empty")
+            stem = _stem(name)
+            if stem is None:
+                raise InvalidMetadata("file must name a file, and its name must not start with a dot")
             path = self.settings.folder / "videos" / name
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise InvalidMetadata("file must lie under videos/")
             if not path.is_file():
                 raise InvalidMetadata("no such file under videos/")
-            stem = str(PurePosixPath(name).with_suffix(""))
             masks = self._labels("masks", stem)
             if masks is not None and stems[stem] > 1:
                 raise InvalidMetadata(f"{stems[stem]} files share the masks of this stem; rename them")
@@ -137,16 +143,16 @@ class _Reader:
         for file in sorted(folder.rglob("*")) if folder.is_dir() else []:
             name = file.relative_to(folder).as_posix()
             if file.is_file() and not file.name.startswith(".") and name not in listed:
-                self._reject(None, f"{kind}/{name}", "file is not in metadata.csv")
+                self._reject_unknown(kind, name, "file is not in metadata.csv")
 
     def _reject_unlisted_masks(self, listed: set[str]) -> None:
-        stems = {str(PurePosixPath(name).with_suffix("")) for name in listed if name}
+        stems = {_stem(name) for name in listed}
         folder = self.settings.folder / "masks"
         held = sorted({file.parent for file in folder.rglob("*.png")}) if folder.is_dir() else []
         for masks in held:
             name = masks.relative_to(folder).as_posix()
             if name not in stems:
-                self._reject(None, f"masks/{name}", "masks of a video that is not in metadata.csv")
+                self._reject_unknown("masks", name, "masks of a video that is not in metadata.csv")
 
     def _normal(self, name: str) -> str:
         """Makes one spelling of a relative file name: people write `videos/a.mp4` and `a.mp4`."""
@@ -154,12 +160,27 @@ class _Reader:
         text = path.as_posix() if name else ""
         return text.removeprefix("videos/")
 
-    def _reject(self, number: int | None, name: str, reason: str) -> None:
+    def _reject(self, number: int, name: str, reason: str) -> None:
         name = redact(name, self.table["patient"], "patient", self.salt)
         name = redact(name, self.table["operator"], "operator", self.salt)
-        row = "" if number is None else f"metadata.csv row {number}"
-        item = ", ".join(part for part in (row, name) if part)
+        item = ", ".join(part for part in (f"metadata.csv row {number}", name) if part)
         self.rejections.append(Rejection(self.site, STAGE, item, reason))
+
+    def _reject_unknown(self, kind: str, name: str, reason: str) -> None:
+        """Rejects what no row names: it may be called after a patient whom the table does not hold either."""
+        hidden = pseudonym("video", f"{self.site}/{name}", self.salt)
+        # Any other suffix may be part of a name ("dr.schmidt").
+        suffix = PurePosixPath(name).suffix.lower()
+        item = f"{kind}/{hidden}{suffix if suffix in MEDIA_SUFFIXES else ''}"
+        # The rejections are passed on; the log stays here, and its reader has to find the file.
+        logger.warning("site %s: %s is %s/%s: %s", self.site, item, kind, name, reason)
+        self.rejections.append(Rejection(self.site, STAGE, item, reason))
+
+
+def _stem(name: str) -> str | None:
+    """Relative name without its suffix, which names the folder of masks; None for what names no file."""
+    path = PurePosixPath(name)
+    return None if not path.name or path.name.startswith(".") else str(path.with_suffix(""))
 
 
 def _dicom_spacing(path: Path) -> float:
