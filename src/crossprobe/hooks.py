@@ -36,8 +36,7 @@ class ExperimentHooks(MlflowHook):
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Prepares MLflow and remembers the parameters as the user wrote them."""
-        for folder in ("data/09_tracking",):
-            (Path(context.project_path) / folder).mkdir(parents=True, exist_ok=True)
+        (Path(context.project_path) / "data/09_tracking").mkdir(parents=True, exist_ok=True)
         super().after_context_created(context)
         self._parameters = context.config_loader["parameters"]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from crossprobe.data.fingerprint import code_hash, file_hash, files_hash, fingerprint
+from crossprobe.data.fingerprint import code_hash, file_hash, fingerprint
 
 
 class Settings(BaseModel):
@@ -100,14 +100,9 @@ def test_what_has_no_stable_form_is_refused(value):
         fingerprint(value)
 
 
-def test_files_count_by_name_and_content_in_any_order(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
+def test_a_file_is_hashed_by_content(tmp_path):
+    one = tmp_path / "one"
     one.write_text("1")
-    other.write_text("2")
-    before = files_hash([one, other])
-    assert before == files_hash([other, one])
-    other.write_text("3")
-    assert files_hash([one, other]) != before
     assert file_hash(one) == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
 
 

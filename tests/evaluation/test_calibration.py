@@ -9,10 +9,10 @@ from sklearn.metrics import brier_score_loss
 from crossprobe.errors import CrossprobeError
 from crossprobe.evaluation.calibration import (
     brier_score,
-    expected_calibration_error,
     reliability_bins,
     reliability_table,
 )
+from crossprobe.fusion.temperature import expected_calibration_error
 
 
 def test_by_hand():

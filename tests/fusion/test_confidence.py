@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from crossprobe.fusion.confidence import (
-    FusionSettings,
     entropy_confidence,
     foreground,
     fuse,
@@ -190,5 +189,3 @@ def test_wrong_arguments_are_refused():
         fuse(torch.rand(2, 1, 1, 2, 2), "vote")
     with pytest.raises(ValueError, match="branches"):
         fuse(torch.rand(3), "average")
-    with pytest.raises(ValueError, match="threshold"):
-        FusionSettings(threshold=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
@@ -88,18 +88,6 @@ def file_hash(path: Path | str) -> str:
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def files_hash(paths: Iterable[Path | str]) -> str:
-    """Hashes the names and contents of many files, whatever order they come in.
-
-    Args:
-        paths: The files; only their last name counts, so that a moved folder keeps its hash.
-
-    Returns:
-        64 hex digits of SHA-256.
-    """
-    return fingerprint(sorted((Path(path).name, file_hash(path)) for path in paths))
 
 
 def code_hash(*modules: str) -> str:

@@ -36,25 +36,6 @@ def reliability_bins(probability: np.ndarray, reference: np.ndarray, bins: int =
     return np.stack([np.bincount(index, weights=weight, minlength=bins) for weight in weights])
 
 
-def expected_calibration_error(probability: np.ndarray, reference: np.ndarray, bins: int = 15) -> float:
-    """Mean gap between stated probability and observed share of foreground, weighted by pixels.
-
-    Naeini et al., Obtaining well calibrated probabilities using Bayesian binning, AAAI 2015, for a binary
-    event. Background far from the object is easy and weighs in, so values are small; compare arms, not data
-    sets.
-
-    Args:
-        probability: Probability of foreground, any shape, 0 to 1.
-        reference: Reference mask of 0 and 1, same shape.
-        bins: Equal bins between 0 and 1.
-
-    Returns:
-        The error, 0 (calibrated) to 1.
-    """
-    pixels, stated, observed = reliability_bins(probability, reference, bins)
-    return float(np.abs(stated - observed).sum() / max(pixels.sum(), 1))
-
-
 def brier_score(probability: np.ndarray, reference: np.ndarray) -> float:
     """Mean squared gap between the probability and the reference of every pixel, 0 (perfect) to 1.
 

@@ -9,8 +9,9 @@ import pandas as pd
 from monai.metrics.utils import get_mask_edges, get_surface_distance
 
 from crossprobe.errors import CrossprobeError
-from crossprobe.evaluation.calibration import brier_score, expected_calibration_error
+from crossprobe.evaluation.calibration import brier_score
 from crossprobe.evaluation.score_settings import ScoreSettings
+from crossprobe.fusion.temperature import expected_calibration_error
 from crossprobe.progress import track
 
 IDENTITY = ("site", "device", "operator", "view", "class", "patient", "video", "frame")

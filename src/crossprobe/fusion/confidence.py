@@ -14,19 +14,9 @@ import math
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 FusionMode = Literal["average", "entropy", "margin"]
-
-
-class FusionSettings(BaseModel):
-    """How branches become one mask."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    mode: FusionMode = Field("entropy", description="What makes a branch count more in a pixel")
-    threshold: float = Field(0.5, gt=0.0, lt=1.0, description="Probability from which a pixel is foreground")
 
 
 class Fused(NamedTuple):
