@@ -45,6 +45,9 @@ class Store:
         crop = np.s_[TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH]
         return np.stack([square_mask(np.ascontiguousarray(self.whole[row][crop]), SIZE) for row in rows])
 
+    def native_mask(self, row):
+        return self.whole[row][TOP : TOP + HEIGHT, LEFT : LEFT + WIDTH]
+
     def images(self, rows):
         return self.masks(rows) * 255
 

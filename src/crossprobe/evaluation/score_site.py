@@ -40,9 +40,11 @@ def score_site(
     batches = np.array_split(rows, max(1, -(-len(rows) // settings.batch_size)))
     for batch in track(batches, title, total=len(batches)):
         frames = store.manifest.iloc[batch]
-        references = [read_image(path) > 0 for path in frames["mask_path"]]
+        for row in batch:
+            store.native_mask(int(row))  # refuses a mask that was edited after the frames stage
+        references = [read_image(path, binary=True) for path in frames["mask_path"]]
         known = frames["truth_path"].notna().to_numpy()
-        truths = [read_image(path) > 0 for path in frames["truth_path"][known]]
+        truths = [read_image(path, binary=True) for path in frames["truth_path"][known]]
         for arm, fused in ensemble.predict(store.images(batch)).items():
             maps = fused.probability.squeeze(1).cpu().numpy()
             native = [
