@@ -72,7 +72,7 @@ def test_wrong_settings_are_refused(values):
 
 
 def test_scale_multiplies_patients():
-    assert PhantomSettings(scale=0.5).site("source").patients == 12
+    assert PhantomSettings(scale=0.5).site("source").patients == PhantomSettings().source.patients // 2
     assert PhantomSettings(scale=0.001).site("source").patients == 2
 
 

@@ -87,18 +87,14 @@ def test_a_copy_under_another_patient_stops(clinic, kedro_run):
     """The planted duplicate: one video twice, under two patients, must not pass as two."""
     source = clinic / "source"
     table = pd.read_csv(source / "metadata.csv", dtype=str)
-    original = table.iloc[0]["file"]
-    copy = "copy" + Path(original).suffix
-    shutil.copy(source / "videos" / original, source / "videos" / copy)
-    shutil.copytree(source / "masks" / Path(original).stem, source / "masks/copy")
+    original = Path(table.iloc[0]["file"]).name
     # As many copies as there are parts: at least one lands in another part than the original.
     rows = [table]
     for number in range(6):
         name = f"copy{number}{Path(original).suffix}"
-        shutil.copy(source / "videos" / copy, source / "videos" / name)
-        shutil.copytree(source / "masks/copy", source / f"masks/copy{number}")
+        shutil.copy(source / "videos" / original, source / "videos" / name)
+        shutil.copytree(source / "masks" / Path(original).stem, source / f"masks/copy{number}")
         rows.append(table.iloc[[0]].assign(file=name, patient=f"COPY{number}"))
-    (source / "videos" / copy).unlink()
     pd.concat(rows).to_csv(source / "metadata.csv", index=False)
     with pytest.raises(LeakageFound, match="keep one of them"):
         kedro_run("data_processing", params=parameters(clinic))
