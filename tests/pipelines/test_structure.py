@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from kedro.framework.project import find_pipelines, pipelines
+from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -82,3 +83,16 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
         "finetune.temperature_01.train",
         "finetune.label_shuffle.train",
     } <= ablations
+
+
+@pytest.mark.parametrize("env", ["base", "test", "busbra", "paper"])
+def test_every_environment_fits_the_models_of_the_parameters(registered, env):
+    with KedroSession.create(PROJECT, env=env) as session:
+        parameters = session.load_context().params
+    assert parameters["model"].config().image_size == parameters["source"]["frames"].size
+    if env == "paper":
+        mim, contrastive = parameters["pretraining"]["mim"], parameters["pretraining"]["contrastive"]
+        assert (mim.training.epochs, mim.training.batch_size, mim.masking.mask_ratio) == (1200, 128, 0.6)
+        assert (contrastive.training.epochs, contrastive.training.batch_size) == (400, 512)
+        assert parameters["model"].config().width == 768
+        assert parameters["studies"]["ablations"]["pretraining"]["gap_longest"].frame_gap == 30
