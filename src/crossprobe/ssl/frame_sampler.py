@@ -102,7 +102,7 @@ class FrameSampler:
         if self._dealt is None or self._dealt[0] != epoch:
             self._dealt = (epoch, self.batches(epoch))
         rows = torch.from_numpy(self._dealt[1][number].copy())
-        return Batch(rows, torch.full_like(rows, epoch))
+        return Batch(rows, torch.full_like(rows, epoch), step)
 
     def __len__(self) -> int:
         """Batches in an epoch; the frames left over, other ones each time, sit it out."""

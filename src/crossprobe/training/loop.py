@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from crossprobe.errors import TrainingDiverged
 from crossprobe.progress import track
 from crossprobe.training.progress_file import Progress, load_progress, save_progress
-from crossprobe.training.sampler import Batch
 from crossprobe.training.settings import OptimiserSettings, TrainingSettings
 from crossprobe.training.task import Task
 
@@ -114,7 +112,7 @@ class _Run:
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         figures: dict[str, float] = {}
-        for batch in _micro_batches(self.task.sampler.batch(step), settings.accumulate):
+        for batch in self.task.sampler.batch(step).split(settings.accumulate):
             loss, figures = self.task.loss(batch)
             (loss / settings.accumulate).backward()
             total += float(loss.detach()) / settings.accumulate
@@ -226,14 +224,6 @@ def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
         return peak
     share = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _micro_batches(batch: Batch, pieces: int) -> Iterator[Batch]:
-    if pieces == 1:
-        yield batch
-        return
-    for rows, epochs in zip(batch.rows.chunk(pieces), batch.epochs.chunk(pieces), strict=True):
-        yield Batch(rows, epochs)
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:

@@ -18,10 +18,30 @@ class Batch(NamedTuple):
     Attributes:
         rows: int64 [B], positions in the training set.
         epochs: int64 [B], how often each position has been seen before; part of the random counter.
+        step: The optimiser step it belongs to, for tasks that draw a second set of samples beside it.
+        piece: Which micro-batch of the step this is.
+        pieces: How many micro-batches the step has.
     """
 
     rows: Tensor
     epochs: Tensor
+    step: int = 0
+    piece: int = 0
+    pieces: int = 1
+
+    def split(self, pieces: int) -> list[Batch]:
+        """Cuts a step's batch into micro-batches.
+
+        Args:
+            pieces: How many.
+
+        Returns:
+            The pieces in order; the batch itself where one is asked for.
+        """
+        if pieces == 1:
+            return [self]
+        parts = zip(self.rows.chunk(pieces), self.epochs.chunk(pieces), strict=True)
+        return [Batch(rows, epochs, self.step, n, pieces) for n, (rows, epochs) in enumerate(parts)]
 
 
 class Sampler(Protocol):
@@ -62,7 +82,7 @@ class ShuffledSampler:
         for epoch in epochs.unique().tolist():
             inside = epochs == epoch
             rows[inside] = self._order(epoch)[position[inside] % self.count]
-        return Batch(rows, epochs)
+        return Batch(rows, epochs, step)
 
     def _order(self, epoch: int) -> Tensor:
         if self._cached is None or self._cached[0] != epoch:
