@@ -38,7 +38,7 @@ from crossprobe.training.segmentation_augment import SegmentationAugmentSettings
 from crossprobe.training.settings import RuntimeSettings, TrainingSettings
 from crossprobe.training.synchronised_norm import synchronise_norms
 
-SIZE, VIDEOS, FRAMES = 32, 4, 6
+SIZE, VIDEOS, FRAMES = 64, 4, 6
 TRAINING, VALIDATION = np.arange(16), np.arange(16, 24)
 
 
@@ -71,7 +71,7 @@ def write_store(folder: Path) -> FrameStore:
 def settings(**changes) -> TrainingSettings:
     given = {
         "steps": 20, "batch_size": 8, "validate_every": 5, "save_every": 5,
-        "optimiser": {"name": "sgd", "learning_rate": 1e-3, "momentum": 0.0}, "seed": 1,
+        "optimiser": {"name": "sgd", "learning_rate": 2e-4, "momentum": 0.0}, "seed": 1,
     }  # fmt: skip
     return TrainingSettings.model_validate(given | changes)
 

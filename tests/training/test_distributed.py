@@ -20,7 +20,8 @@ from crossprobe.training.runtime import resolve
 from crossprobe.training.session import TrainingSession
 
 pytestmark = pytest.mark.slow
-PATIENCE_S = 150
+# Starting two processes takes seconds, but minutes on a machine that is busy with other things.
+PATIENCE_S = 400
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def store(tmp_path_factory):
 @pytest.fixture
 def session(store, tmp_path):
     def make(processes: int = 2, **changes) -> TrainingSession:
-        distribution = {"processes_per_node": processes, "max_restarts": 0, "timeout_s": 60, **changes}
+        distribution = {"processes_per_node": processes, "max_restarts": 0, "timeout_s": 240, **changes}
         given = shared_runs.settings(steps=8, validate_every=4, save_every=2)
         runtime = resolve(shared_runs.machine(distribution=distribution))
         return TrainingSession(
@@ -92,7 +93,7 @@ def test_a_machine_that_does_not_come(session, tmp_path):
     lonely = session(nodes=2, rendezvous="127.0.0.1:29871", timeout_s=5)
     with pytest.raises(RankFailed, match=r"2 machines .* did not meet at 127\.0\.0\.1:29871 within 5 s"):
         lonely.run(fragile(tmp_path, "never"))
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < PATIENCE_S
 
 
 def test_a_built_task_cannot_be_shared(session):

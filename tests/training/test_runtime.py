@@ -19,11 +19,16 @@ from crossprobe.training.settings import (
     TrainingSettings,
 )
 
-on_gpu = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
 SETTINGS = TrainingSettings(steps=6, batch_size=4, optimiser=OptimiserSettings(learning_rate=0.05))
+
+
+class Bend(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
 
 
 class Line:
@@ -32,7 +37,7 @@ class Line:
     def __init__(self) -> None:
         torch.manual_seed(3)
         self.x, self.y = torch.randn(12, 4), torch.randn(12, 1)
-        self.module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        self.module = Bend()
         self.sampler = ShuffledSampler(12, 4, 0)
 
     def loss(self, batch: Batch):
@@ -127,9 +132,7 @@ def test_a_gpu_that_is_not_there(monkeypatch):
 def test_a_process_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(
-        CrossprobeError, match=r"process 3 of this machine has no GPU of its own: torch sees 2"
-    ):
+    with pytest.raises(CrossprobeError, match=r"process 3 of this machine has no GPU of its own: .* 2"):
         resolve(RuntimeSettings(device="cuda"), Ranks(2, 3, 2))
 
 

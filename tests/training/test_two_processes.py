@@ -17,8 +17,8 @@ import shared_runs
 
 from crossprobe.training.ranks import Ranks
 
-# All with plain sgd and a small rate. Sums taken in another order differ by 1e-7; the norms of this tiny
-# model, over four pixels, multiply that by ten a step at large rates, whatever computes them.
+# All with plain sgd and a small rate. Sums taken in another order differ by 1e-7, and at larger rates the
+# training of a fresh model multiplies any such difference by ten a step, in one process as in two.
 CHANGES = {"dice_of_each": {"accumulate": 2}}
 STEPS = 20
 
@@ -54,10 +54,11 @@ def series(history: pd.DataFrame, part: str, metric: str) -> np.ndarray:
 def test_losses_agree(runs, name):
     alone, shared = (series(histories[name], "train", "loss") for histories in runs[:2])
     assert len(alone) == STEPS
-    assert alone.std() > 1e-3
+    assert alone.std() > 1e-4
     assert np.abs(alone - shared).max() < 1e-5
     norms = [series(histories[name], "train", "gradient_norm") for histories in runs[:2]]
-    assert np.allclose(*norms, rtol=1e-3)
+    assert norms[0][0] == pytest.approx(norms[1][0], rel=1e-4)
+    assert np.allclose(*norms, rtol=0.02)
 
 
 @pytest.mark.parametrize("name", ["mim", "mt_nxent", "random_mask", "dice_of_each", "dice_of_batch"])
@@ -65,7 +66,8 @@ def test_validation_is_reduced(runs, name):
     for metric in set(runs[0][name].query("part == 'validation'")["metric"]):
         alone, shared = (series(histories[name], "validation", metric) for histories in runs[:2])
         assert len(alone) == STEPS // 5
-        assert np.abs(alone - shared).max() < 1e-4, metric
+        # A pixel on the edge may fall either way.
+        assert np.abs(alone - shared).max() < (1e-2 if metric == "dsc" else 1e-5), metric
 
 
 @pytest.mark.parametrize("name", ["mt_nxent", "random_mask"])

@@ -30,7 +30,8 @@ def give_up_compiling(module: nn.Module, title: str, error: BaseException) -> No
         title: Of the run, for the log.
         error: Why.
     """
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = " ".join(lines[:2]) or type(error).__name__
     log.warning("%s: torch.compile failed (%s); training goes on without it", title, reason)
     # What Module.compile() sets; torch has no way back for one module.
     module._compiled_call_impl = None

@@ -12,6 +12,8 @@ import contextlib
 import json
 import logging
 import os
+import signal
+import tempfile
 import threading
 import time
 import uuid
@@ -97,10 +99,11 @@ def take_part(
         max_restarts=settings.max_restarts,
         start_method="spawn",
         local_addr=meeting_place if host else own_address,
-        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "workers")),
     )
     try:
-        results = elastic_launch(config, work)(str(folder), settings.nodes == 1)
+        with _own_signals(), tempfile.TemporaryDirectory() as errors:
+            config.logs_specs = DefaultLogsSpecs(log_dir=errors)
+            results = elastic_launch(config, work)(str(folder), settings.nodes == 1)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise RankFailed(f"{title}: process {rank} failed: {_own_words(failure.message)}") from error
@@ -159,6 +162,21 @@ def _group(assignment: Assignment, settings: DistributionSettings, alone: bool) 
         yield ranks
     finally:
         dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Puts back the signal handlers that the elastic agent replaces and leaves behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end_with_parent() -> None:

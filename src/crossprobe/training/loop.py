@@ -212,7 +212,7 @@ class _Run:
             (loss / len(pieces)).backward()
             losses.append(loss.detach())
             # Before anything waits for the device, which is still busy with this piece.
-            self.pieces.announce(step, number)
+            self.pieces.announce(pieces, number)
         if self.exchange is not None:
             self.exchange.finish()
         total = 0.0

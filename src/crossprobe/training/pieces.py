@@ -48,7 +48,8 @@ class Pieces:
         self._task, self._settings, self._runtime, self._title = task, settings, runtime, title
         self._note = folder / NOTE_NAME
         self._whole = getattr(task, "whole_batch", False)
-        self._prefetch = getattr(task, "prefetch", None)
+        # On a CPU frames lie in memory already.
+        self._prefetch = getattr(task, "prefetch", None) if runtime.device.type != "cpu" else None
         processes = runtime.ranks.count
         if settings.batch_size % (processes * settings.accumulate):
             raise CrossprobeError(
@@ -72,17 +73,15 @@ class Pieces:
         pieces = self._task.sampler.batch(step).split(self.count)
         return [piece.share(ranks.rank, ranks.count) for piece in pieces] if ranks.count > 1 else pieces
 
-    def announce(self, step: int, number: int) -> None:
+    def announce(self, pieces: list[Batch], number: int) -> None:
         """Tells the task which micro-batch comes after one, if it wants to know.
 
         Args:
-            step: The step.
-            number: The micro-batch that was just started.
+            pieces: Those of a step.
+            number: The one that was just started.
         """
-        if self._prefetch is None:
-            return
-        after = self.of(step)[number + 1 :] or self.of(step + 1)
-        self._prefetch(after[0])
+        if self._prefetch is not None:
+            self._prefetch((pieces[number + 1 :] or self.of(pieces[0].step + 1))[0])
 
     def fit(self) -> None:
         """Finds the largest micro-batch by trial, where that is asked for and can be done: on CUDA."""
