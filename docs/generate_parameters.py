@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ edit it.
 def type_name(annotation: Any) -> str:
     """Names a type as a reader of YAML would."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_name(arguments[0]) + "".join(f", {limit}" for limit in limits_of(arguments[1:]))
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
@@ -95,16 +98,20 @@ def type_name(annotation: Any) -> str:
 
 def bounds(field: FieldInfo) -> str:
     """Writes the range of a field, such as `> 0, ≤ 1`."""
+    return ", ".join(limits_of(field.metadata))
+
+
+def limits_of(metadata: Iterable[Any]) -> list[str]:
+    """Writes each limit that a field or a part of its type carries."""
     signs = {Gt: ("> ", "gt"), Ge: ("≥ ", "ge"), Lt: ("< ", "lt"), Le: ("≤ ", "le")}
     signs |= {MultipleOf: ("multiple of ", "multiple_of")}
     signs |= {MinLen: ("at least ", "min_length"), MaxLen: ("at most ", "max_length")}
-    found = [
+    return [
         f"{sign}{getattr(limit, name)}" + (" entries" if name.endswith("length") else "")
-        for limit in field.metadata
+        for limit in metadata
         for kind, (sign, name) in signs.items()
         if isinstance(limit, kind)
     ]
-    return ", ".join(found)
 
 
 def default_of(field: FieldInfo) -> str:

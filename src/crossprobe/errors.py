@@ -33,3 +33,11 @@ class StoreError(CrossprobeError):
 
 class TrainingDiverged(CrossprobeError):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class OutOfMemory(CrossprobeError):
+    """A training step does not fit into memory, and cannot be cut into smaller pieces."""
+
+
+class RankFailed(CrossprobeError):
+    """A process of a run over several processes or machines died or did not come; the checkpoint is kept."""
