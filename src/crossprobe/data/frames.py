@@ -40,6 +40,7 @@ CODE = (
     "crossprobe.data.geometry",
     "crossprobe.data.mask_files",
     "crossprobe.data.overlay",
+    "crossprobe.data.preprocessing",
     "crossprobe.data.recording_frames",
     "crossprobe.data.ultrasound_area",
     "crossprobe.data.video",
