@@ -33,3 +33,11 @@ class StoreError(CrossprobeError):
 
 class TrainingDiverged(CrossprobeError):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class PackageRefused(CrossprobeError):
+    """A folder offered as a model that is incomplete, edited, or no model of ours."""
+
+
+class RegistryError(CrossprobeError):
+    """A model, version or alias that the registry does not have, or a change it cannot make."""
