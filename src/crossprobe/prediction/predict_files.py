@@ -7,6 +7,7 @@ a row with its reason, and the rest goes on.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ from crossprobe.prediction.judged import Reader
 from crossprobe.prediction.settings import PredictionSettings
 from crossprobe.prediction.volumes import VolumeSink, require_formats
 from crossprobe.progress import track
+
+log = logging.getLogger(__name__)
 
 PREDICTED, REJECTED, SKIPPED = "predicted", "rejected", "skipped"
 PARTIAL = ".partial-"
@@ -88,7 +91,7 @@ def predict_files(
         raise CrossprobeError(f"nothing to predict in {', '.join(str(path) for path in paths) or 'no path'}")
     folder.mkdir(parents=True, exist_ok=True)
     results = []
-    frames = folder / f"{PARTIAL}{os.getpid()}-frames.csv"
+    frames = folder / f"{PARTIAL}{os.getpid()}-rows"
     try:
         with open(frames, "w", newline="", encoding="utf-8") as table:
             table.write(",".join(FRAME_COLUMNS) + "\n")
@@ -121,7 +124,9 @@ def _predict(
         _write_clip(reader, item, partial, output, settings, result)
         _put_in_place(partial, folder / output)
         result.output, result.status = output, PREDICTED
-    except (CrossprobeError, OSError, cv2.error, MemoryError) as error:
+    except Exception as error:
+        # Whatever a decoder throws at one file must not cost the others; its text may quote a patient's tags.
+        log.debug("%s", output, exc_info=not isinstance(error, CrossprobeError))
         result.reason = _reason(error, item)
         result.frames = result.to_read = 0
     finally:
