@@ -68,7 +68,7 @@ def main(*args: str, **kwargs: object) -> object:
         What the command returns.
     """
     try:
-        return crossprobe(list(args) or None, **kwargs)  # type: ignore[arg-type]
+        return crossprobe(list(args) or None, **kwargs)
     except CrossprobeError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

@@ -12,6 +12,7 @@ from crossprobe.command_line.project import (
     configuration,
     model_option,
     registered_name,
+    table_width,
     tracking_uri,
 )
 
@@ -50,7 +51,7 @@ def models(name: str | None, env: str | None, as_json: bool, reasons: bool) -> N
             *(tags.get(f"data.{site}", "")[:12] for site in ("source", "target")),
             " ".join(tags.get(f"split.{site}", "")[:8] for site in ("source", "target")),
         )
-    Console(width=None if click.get_text_stream("stdout").isatty() else 160).print(table)
+    Console(width=table_width()).print(table)
     if reasons:
         for row in rows:
             click.echo(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from crossprobe.command_line.project import ENVIRONMENT, configuration, tracking_uri
+from crossprobe.command_line.project import ENVIRONMENT, configuration, table_width, tracking_uri
 
 
 @click.command()
@@ -86,7 +86,7 @@ def _show(title: str, files: Any, output: Path) -> None:
     for row in files.to_dict("records"):
         shown = (row["file"], row["status"], str(row["frames"]), str(row["to_read"]), row["reason"])
         table.add_row(*(escape(value) for value in shown))
-    Console(width=None if click.get_text_stream("stdout").isatty() else 160).print(table)
+    Console(width=table_width()).print(table)
     counts = files["status"].value_counts()
     said = ", ".join(f"{count} {status}" for status, count in counts.items())
     click.echo(f"{said}; {files['to_read'].sum()} of {files['frames'].sum()} frames to read by a person")

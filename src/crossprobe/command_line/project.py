@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -86,3 +87,8 @@ def registered_name(loader: Any, name: str | None) -> str:
         name: As given on the command line.
     """
     return name or str(loader["parameters"]["registration"]["name"])
+
+
+def table_width() -> int | None:
+    """Characters a table may take: those of the terminal; plenty where the output goes into a file."""
+    return None if sys.stdout.isatty() else 160

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 
@@ -21,5 +22,5 @@ def run(context: click.Context) -> object:
     folder = project_folder()
     os.chdir(folder)
     metadata = bootstrap_project(folder)
-    command = find_run_command(metadata.package_name)
+    command: Any = find_run_command(metadata.package_name)
     return command.main(context.args, prog_name="crossprobe run", standalone_mode=False, obj=metadata)

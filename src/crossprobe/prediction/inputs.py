@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,13 @@ def find_inputs(paths: Iterable[Path]) -> list[InputFile]:
         Files, each with a name of its own; those that cannot be opened carry the reason.
     """
     found = [item for path in paths for item in (_below(path) if path.is_dir() else [_named(path)])]
-    taken: Counter[str] = Counter()
+    taken: set[str] = set()
     distinct = []
     for item in found:
-        taken[item.name] += 1
-        again = taken[item.name]
-        distinct.append(item if again == 1 else InputFile(f"{item.name} ({again})", item.path, item.refused))
+        tried = (f"{item.name} ({again})" for again in itertools.count(2))
+        name = next(name for name in itertools.chain([item.name], tried) if name not in taken)
+        taken.add(name)
+        distinct.append(dataclasses.replace(item, name=name))
     return distinct
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 import cv2
 import numpy as np
@@ -239,11 +240,11 @@ def _put_in_place(partial: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _append(source: Path, table: object) -> None:
+def _append(source: Path, table: TextIO) -> None:
     """Adds the rows of one clip to the table of all, without its head."""
     with open(source, newline="", encoding="utf-8") as rows:
         rows.readline()
-        shutil.copyfileobj(rows, table)  # type: ignore[misc]
+        shutil.copyfileobj(rows, table)
 
 
 def _reason(error: BaseException, item: InputFile) -> str:

@@ -106,12 +106,16 @@ class _Download(AbstractContextManager[str]):
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
-        uri = f"models:/{self.registry.name}/{self.version}/artifacts/package"
+        registry = self.registry
         try:
+            # Asked of the client and not by a `models:` address, which MLflow looks up in the process's own
+            # registry, whichever that is.
+            source = registry.client.get_model_version_download_uri(registry.name, str(self.version))
             return download_artifacts(
-                artifact_uri=uri, dst_path=self.scratch.name, tracking_uri=self.registry.uri,
-                registry_uri=self.registry.uri,
-            )  # fmt: skip
+                artifact_uri=f"{source.rstrip('/')}/artifacts/package",
+                dst_path=self.scratch.name,
+                tracking_uri=registry.uri,
+            )
         except (MlflowException, OSError) as error:
             self.scratch.cleanup()
             raise RegistryError(

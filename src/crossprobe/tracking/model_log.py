@@ -59,15 +59,15 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
     import mlflow
     import pandas as pd
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
     optional = {"required": False}
-    inputs = [
+    inputs: list[ColSpec | TensorSpec] = [
         ColSpec("string", "image"),
         ColSpec("string", "clip", **optional),
         ColSpec("double", "spacing_mm", **optional),
     ]
-    outputs = [
+    outputs: list[ColSpec | TensorSpec] = [
         *(ColSpec("string", column) for column in ("mask", "confidence_map")),
         ColSpec("double", "confidence"),
         ColSpec("long", "area_px"),

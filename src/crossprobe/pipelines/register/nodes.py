@@ -14,11 +14,11 @@ from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import for_scoring
 from crossprobe.pipelines.register.settings import RegistrationSettings
+from crossprobe.prediction.package import Package
 from crossprobe.training.settings import RuntimeSettings
 
 if TYPE_CHECKING:
     from crossprobe.fusion.ensemble import Ensemble, FusedAnswer
-    from crossprobe.prediction.package import Package
 
 log = logging.getLogger(__name__)
 
