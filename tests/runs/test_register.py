@@ -92,10 +92,25 @@ def test_the_logged_model_is_whole_and_holds_no_pickle(uri, tmp_path):
     client = MlflowClient(uri)
     version = client.get_model_version(NAME, "1")
     folder = mlflow.artifacts.download_artifacts(
-        artifact_uri=client.get_model_version_download_uri(NAME, "1"), dst_path=str(tmp_path), tracking_uri=uri
+        artifact_uri=client.get_model_version_download_uri(NAME, "1"),
+        dst_path=str(tmp_path),
+        tracking_uri=uri,
     )
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
-    allowed = {".py", ".yaml", ".yml", ".txt", ".json", ".md", ".safetensors", ".j2", ".css", ".typed", "", ".html"}
+    allowed = {
+        ".py",
+        ".yaml",
+        ".yml",
+        ".txt",
+        ".json",
+        ".md",
+        ".safetensors",
+        ".j2",
+        ".css",
+        ".typed",
+        "",
+        ".html",
+    }
     assert {path.suffix for path in files} <= allowed
     card = next(path for path in files if path.name == "model_card.md").read_text()
     index = json.loads(next(path for path in files if path.name == INDEX).read_text())

@@ -68,12 +68,12 @@ def configuration(env: str | None) -> Any:
 
 
 def tracking_uri(loader: Any) -> str:
-    """Where runs and models are kept: MLFLOW_TRACKING_URI, or what mlflow.yml says.
+    """Where runs and models are kept, by mlflow.yml; that of the base asks MLFLOW_TRACKING_URI first.
 
     Args:
         loader: From `configuration`.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or str(loader["mlflow"]["server"]["mlflow_tracking_uri"])
+    uri = str(loader["mlflow"]["server"]["mlflow_tracking_uri"])
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     return uri
