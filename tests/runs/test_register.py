@@ -97,26 +97,11 @@ def test_the_logged_model_is_whole_and_holds_no_pickle(uri, tmp_path):
         tracking_uri=uri,
     )
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
-    allowed = {
-        ".py",
-        ".yaml",
-        ".yml",
-        ".txt",
-        ".json",
-        ".md",
-        ".safetensors",
-        ".j2",
-        ".css",
-        ".typed",
-        "",
-        ".html",
-    }
+    allowed = {"", ".css", ".html", ".j2", ".json", ".md", ".py", ".safetensors", ".txt", ".typed", ".yaml"}
     assert {path.suffix for path in files} <= allowed
     card = next(path for path in files if path.name == "model_card.md").read_text()
     index = json.loads(next(path for path in files if path.name == INDEX).read_text())
-    for words in ("not a\ndiagnosis", "not a diagnosis"):
-        card = card.replace(words, "NOT-A-DIAGNOSIS")
-    assert "triage aid" in card.replace("\n", " ")
+    assert "A triage aid at most, not a diagnosis" in card.replace("\n", " ")
     assert index["provenance"]["sites"]["source"]["split_hash"][:16] in card
     assert "source_only" in card
     assert version.run_id == index["run"]
