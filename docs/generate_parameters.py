@@ -30,7 +30,9 @@ from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import ModelSettings
+from crossprobe.pipelines.predict.settings import PredictJob
 from crossprobe.pipelines.pretraining.settings import ContrastivePretraining, MimPretraining
+from crossprobe.pipelines.register.settings import RegistrationSettings
 from crossprobe.pipelines.reporting.settings import ChoiceSettings, ComparisonSettings, ReportSettings
 from crossprobe.training.settings import RuntimeSettings
 
@@ -59,6 +61,10 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("domain_difference", DomainDifferenceSettings, "How two devices are compared without labels."),
     ("reports.<study>.comparison", ComparisonSettings, "What is compared; declared before the run."),
     ("reports.<study>.page", ReportSettings, "What the page shows."),
+    ("registration", RegistrationSettings, "How an arm becomes a version in the registry, and a version the "
+     "champion; see [Promote and roll back](../how-to/promote-and-roll-back.md)."),
+    ("prediction", PredictJob, "What `kedro run --pipeline=predict` does, and what `crossprobe predict` does "
+     "where its options say nothing; see [Predict](../how-to/predict.md)."),
     ("studies.<study>", Arms, "The table of arms; see [Add an arm](../how-to/add-an-arm.md)."),
 )  # fmt: skip
 
