@@ -20,6 +20,7 @@ from crossprobe.errors import TrainingDiverged
 from crossprobe.progress import track
 from crossprobe.training.progress_file import Progress, load_progress, save_progress
 from crossprobe.training.settings import OptimiserSettings, TrainingSettings
+from crossprobe.training.stagnation import has_stagnated, plateau_scale
 from crossprobe.training.task import Task
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class _Run:
 
     def finish(self) -> TrainingResult:
         settings, progress = self.settings, self.progress
-        remaining = range(progress.step, self.total)
+        remaining = range(progress.step, progress.step if progress.finished else self.total)
         for step in track(remaining, self.title, total=len(remaining)):
             loss, figures = self._step(step)
             progress.step = step + 1
@@ -97,6 +98,10 @@ class _Run:
                 self._record("train", {"loss": loss, "learning_rate": self._rate(step), **figures})
             if progress.step % settings.validate_every == 0 or last:
                 self._validate()
+                if not last and has_stagnated(self._figures(), settings.early_stopping):
+                    log.info("%s: ended early at step %d of %d", self.title, progress.step, self.total)
+                    progress.stopped_early = True
+                    break
             if progress.step % settings.save_every == 0 and not last:
                 self._save()
         if not progress.finished:
@@ -134,7 +139,15 @@ class _Run:
             )
 
     def _rate(self, step: int) -> float:
-        return learning_rate(step, self.total, self.settings)
+        rate = learning_rate(step, self.total, self.settings)
+        if self.settings.schedule == "plateau":
+            rate *= plateau_scale(self._figures(), self.settings.plateau)
+        return rate
+
+    def _figures(self) -> list[float]:
+        """The deciding figure of every validation so far."""
+        wanted = ("validation", self.task.figure)
+        return [row["value"] for row in self.progress.history if (row["part"], row["metric"]) == wanted]
 
     def _update_average(self, decay: float) -> None:
         for name, value in self.task.module.state_dict().items():
@@ -209,6 +222,8 @@ def build_optimiser(module: nn.Module, settings: OptimiserSettings) -> torch.opt
 def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
     """Gives the learning rate of a step: linear warm-up, then constant or half a cosine to zero.
 
+    What `plateau` takes off depends on the validation figures and comes on top, see `plateau_scale`.
+
     Args:
         step: Step number, from zero.
         total: Steps of the whole run.
@@ -220,7 +235,7 @@ def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
     peak = settings.optimiser.learning_rate
     if step < settings.warmup_steps:
         return peak * (step + 1) / settings.warmup_steps
-    if settings.schedule == "constant":
+    if settings.schedule != "cosine":
         return peak
     share = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * share))

@@ -30,7 +30,8 @@ class Progress:
         best_step: Step of the best validation figure so far, -1 before the first.
         best_figure: That figure.
         history: Rows of step, part, metric and value.
-        finished: The whole budget is done, and only the best weights are kept.
+        finished: Nothing is left to do, and only the best weights are kept.
+        stopped_early: The validation figure stagnated before the budget was used up.
     """
 
     step: int = 0
@@ -38,6 +39,7 @@ class Progress:
     best_figure: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
+    stopped_early: bool = False
 
 
 def save_progress(
@@ -135,7 +137,7 @@ def load_progress(
             )
         tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no mapping
     progress = Progress(**json.loads(header["progress"]))
-    if progress.finished and progress.step != total:
+    if progress.finished and progress.step != total and not progress.stopped_early:
         raise CrossprobeError(
             f"{path} holds a run finished after {progress.step} steps, which cannot go on to {total}; "
             "remove the file to start afresh"
