@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.errors import CrossprobeError
@@ -37,7 +38,7 @@ def answer_images(
     Returns:
         Tables of `prediction_table`, stacked: `plain` (as trained), `calibrated`, `tta`, `mc_dropout`.
     """
-    dropping = any(part.p > 0 for part in predictor.module.modules() if type(part).__name__ == "Dropout")
+    dropping = any(part.p > 0 for part in predictor.module.modules() if isinstance(part, nn.Dropout))
     collected: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(rows), batch_size):
         images = frames.images(rows[start : start + batch_size])
@@ -52,10 +53,10 @@ def answer_images(
     manifest = frames.manifest.iloc[rows]
     tables = []
     for name, parts in collected.items():
-        values = np.concatenate(parts).astype(np.float64)
-        values /= values.sum(1, keepdims=True)
+        shares = np.concatenate(parts).astype(np.float64)
+        shares /= shares.sum(1, keepdims=True)
         tables.append(
-            prediction_table(arm, name, manifest, values, predictor.classes, predictive_entropy(values))
+            prediction_table(arm, name, manifest, shares, predictor.classes, predictive_entropy(shares))
         )
     return pd.concat(tables, ignore_index=True)
 

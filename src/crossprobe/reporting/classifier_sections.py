@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -54,17 +55,17 @@ def arms_section(arms: pd.DataFrame, baseline: str | None, study: str, claimed: 
 def _site_table(here: pd.DataFrame, site: str, baseline: str | None) -> Table:
     colours = arm_colours(list(dict.fromkeys(here["arm"])))
     names = [name for name in MAIN if name in set(here["metric"])]
-    shown = here[here["metric"].isin(names)].set_index(["arm", "metric"])
+    shown = by_arm_and_metric(here)
     rows = []
     for arm in colours:
         cells = []
         for name in names:
-            row = shown.loc[(arm, name)]
+            row = shown[arm, name]
             claim = f"claimed {number(row['claimed'])}" if math.isfinite(row["claimed"]) else ""
             cells.append(Cell(number(row["value"]), interval(row["low"], row["high"]), claim))
         if baseline is not None:
-            cells.append(_difference(shown.loc[(arm, HEADLINE)]))
-        size = shown.loc[(arm, names[0])]
+            cells.append(_difference(shown[arm, HEADLINE]))
+        size = shown[arm, names[0]]
         note = f"n = {int(size['n_patients'])}, {plural(int(size['n_images']), 'image')}"
         rows.append(Row(arm_label(arm), tuple(cells), colours[arm], note))
     columns = [metric_label(name) + (" ↓" if name in LOWER_IS_BETTER else "") for name in names]
@@ -77,7 +78,12 @@ def _site_table(here: pd.DataFrame, site: str, baseline: str | None) -> Table:
     )  # fmt: skip
 
 
-def _difference(row: pd.Series) -> Cell:
+def by_arm_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[Any, Any]]:
+    """Rows of a table of one site and answer, by arm and metric."""
+    return {(str(row["arm"]), str(row["metric"])): row for row in table.to_dict("records")}
+
+
+def _difference(row: dict[Any, Any]) -> Cell:
     difference, low, high = (float(row[f"baseline_{part}"]) for part in ("difference", "low", "high"))
     if not math.isfinite(difference):
         return Cell(MISSING)
@@ -98,12 +104,12 @@ def classes_section(scores: pd.DataFrame, confusion: pd.DataFrame) -> Section:
     blocks: list[Block] = []
     classes = list(dict.fromkeys(confusion["class"]))
     for site, here in scores.groupby("site", sort=False):
-        table = here.set_index(["arm", "metric"])
+        table = by_arm_and_metric(here)
         rows = []
-        for arm in dict.fromkeys(here["arm"]):
+        for arm in dict.fromkeys(here["arm"].astype(str)):
             cells = []
             for name in (f"{kind}_{label}" for label in classes for kind in PER_CLASS):
-                row = table.loc[(arm, name)]
+                row = table[arm, name]
                 cells.append(Cell(number(row["value"]), interval(row["low"], row["high"])))
             rows.append(Row(arm_label(str(arm)), tuple(cells)))
         columns = ("precision", "recall", "F1", "FPR") * len(classes)

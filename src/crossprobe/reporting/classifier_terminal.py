@@ -27,12 +27,12 @@ def classifier_terminal_table(arms: pd.DataFrame) -> Table:
     for name in ("site", "n", *SHOWN.values(), "claimed acc."):
         table.add_column(name, justify="right", no_wrap=name != "claimed acc.")
     for (site, arm), rows in arms.groupby(["site", "arm"], sort=False):
-        figures = rows.set_index("metric")
-        cells = [number(figures.loc[metric, "value"]) for metric in SHOWN]
-        balanced = figures.loc["balanced_accuracy"]
+        figures = {str(row["metric"]): row for row in rows.to_dict("records")}
+        cells = [number(figures[metric]["value"]) for metric in SHOWN]
+        balanced = figures["balanced_accuracy"]
         cells[1] += f" [dim]{escape(interval(balanced['low'], balanced['high']))}[/dim]"
-        claimed = figures.loc["accuracy", "claimed"]
-        count = int(figures["n_patients"].max())
+        claimed = figures["accuracy"]["claimed"]
+        count = int(balanced["n_patients"])
         table.add_row(
             escape(arm_label(str(arm))), str(site), str(count), *cells,
             number(claimed) if pd.notna(claimed) else "",

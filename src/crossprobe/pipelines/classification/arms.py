@@ -57,7 +57,7 @@ class ClassifierArm(BaseModel):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> ClassifierArm:
-        known = {
+        known: dict[str, type[BaseModel]] = {
             "model": ClassifierModel,
             "training": TrainingSettings,
             "augment": ClassificationAugmentSettings,

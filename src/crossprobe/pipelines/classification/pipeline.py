@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.bound import bound
@@ -163,7 +165,7 @@ def _report(study: str, arms: ClassifierArms) -> Pipeline:
                 outputs=["curves_chart", "histories"],
                 name="draw_charts",
             ),
-            *([_watch(arms, adapted, of)] if adapted else []),
+            *([_watch(adapted, of)] if adapted else []),
             Node(
                 bound(nodes.make_report, names=tuple(results), study=study),
                 inputs=["params:training", "params:page", "parameters", *results],
@@ -175,7 +177,7 @@ def _report(study: str, arms: ClassifierArms) -> Pipeline:
     return _stamped(template, study, f"classify.{study}.report")
 
 
-def _watch(arms: ClassifierArms, adapted: tuple[str, ...], of) -> Node:  # type: ignore[no-untyped-def]
+def _watch(adapted: tuple[str, ...], of: Callable[..., list[str]]) -> Node:
     return Node(
         bound(nodes.watch_adaptation, names=adapted),
         inputs=[
