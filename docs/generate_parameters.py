@@ -80,6 +80,8 @@ def type_name(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
+        if len(inner_models(annotation)) > 1:
+            return "one of the blocks below"
         return " or ".join(type_name(argument) for argument in arguments)
     if origin is tuple:
         inner = [type_name(argument) for argument in arguments if argument is not Ellipsis]
@@ -88,6 +90,8 @@ def type_name(annotation: Any) -> str:
         return f"map of {type_name(arguments[0])} to {type_name(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "block"
+    if origin is typing.Annotated:
+        return type_name(arguments[0])
     names = {type(None): "null", str: "text", int: "whole number", float: "number", bool: "true or false"}
     names |= {Path: "path", Any: "anything"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
@@ -115,7 +119,7 @@ def default_of(field: FieldInfo) -> str:
     if field.default_factory is dict:
         return "`{}`"
     if value is PydanticUndefined or isinstance(value, BaseModel):
-        return "see below" if inner_model(field.annotation) else "`{}`"
+        return "see below" if inner_models(field.annotation) else "`{}`"
     if isinstance(value, bool) or value is None:
         return f"`{str(value).lower()}`" if value is not None else "`null`"
     if isinstance(value, float):
@@ -127,14 +131,11 @@ def default_of(field: FieldInfo) -> str:
     return f"`{value}`" if value != "" else "empty"
 
 
-def inner_model(annotation: Any) -> type[BaseModel] | None:
-    """Finds the model inside a type such as `dict[str, Model]` or `Model | None`."""
+def inner_models(annotation: Any) -> list[type[BaseModel]]:
+    """Finds the models inside a type such as `dict[str, Model]` or `tuple[One | Other, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in typing.get_args(annotation):
-        if found := inner_model(argument):
-            return found
-    return None
+        return [annotation]
+    return [inner for argument in typing.get_args(annotation) for inner in inner_models(argument)]
 
 
 def suffix(annotation: Any) -> str:
@@ -151,15 +152,16 @@ def rows(model: type[BaseModel], prefix: str = "", shown: dict[type, str] | None
     for name, field in model.model_fields.items():
         limits = bounds(field)
         kind = type_name(field.annotation) + (f", {limits}" if limits else "")
-        inner = inner_model(field.annotation)
+        inners = inner_models(field.annotation)
         meaning = field.description or ""
-        if inner in shown:
-            meaning = f"{meaning} Keys as in `{shown[inner]}`.".strip()
+        if inners and inners[0] in shown:
+            meaning = f"{meaning} Keys as in `{shown[inners[0]]}`.".strip()
         cells = (f"`{prefix}{name}`", kind, default_of(field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        if inner is not None and inner not in shown:
-            shown[inner] = f"{prefix}{name}"
-            lines += rows(inner, f"{prefix}{name}{suffix(field.annotation)}.", shown)
+        for inner in inners:
+            if inner not in shown:
+                shown[inner] = f"{prefix}{name}"
+                lines += rows(inner, f"{prefix}{name}{suffix(field.annotation)}.", shown)
     return lines
 
 

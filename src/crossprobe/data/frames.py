@@ -26,7 +26,7 @@ from crossprobe.data.manifest import (
     checked,
     rejection_table,
 )
-from crossprobe.data.mask_files import mask_files
+from crossprobe.data.mask_files import mask_files, mask_pieces
 from crossprobe.data.recording_frames import STAGE, RecordingFrames, write_recording
 from crossprobe.errors import InvalidMetadata, StoreError
 from crossprobe.progress import track
@@ -40,6 +40,7 @@ CODE = (
     "crossprobe.data.geometry",
     "crossprobe.data.mask_files",
     "crossprobe.data.overlay",
+    "crossprobe.data.preprocessing",
     "crossprobe.data.recording_frames",
     "crossprobe.data.ultrasound_area",
     "crossprobe.data.video",
@@ -116,7 +117,8 @@ def _fingerprint(recordings: pd.DataFrame, settings: FrameSettings) -> str:
     for record in track(records, "hashing recordings", total=len(records)):
         files = [Path(record["path"])]
         for column in ("masks", "truths"):
-            files.extend(file for _, file in sorted(mask_files(record[column])[0].items()))
+            masks = sorted(mask_files(record[column])[0].items())
+            files.extend(piece for _, mask in masks for piece in mask_pieces(mask))
         contents.append([(str(file), file_hash(file) if file.is_file() else None) for file in files])
     return fingerprint(FORMAT, records, contents, settings.model_dump(exclude={"workers"}), code_hash(*CODE))
 

@@ -49,7 +49,7 @@ def ingest(raw_record: dict[str, Any], raw: RawSettings, site: str) -> tuple[pd.
     from crossprobe.data.sources.registry import read_source
 
     key = os.environ.get(KEY_VARIABLE, PUBLIC_KEY)
-    if raw.kind == "wrist" and key == PUBLIC_KEY:
+    if raw.kind in ("wrist", "image_folder") and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
     recordings, rejections = read_source(raw.source(), site, key)
     log.info(
