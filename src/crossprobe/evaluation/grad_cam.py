@@ -22,16 +22,20 @@ def grad_cam(predictor: ClassifierPredictor, images: np.ndarray, classes: np.nda
         classes: Number of the class asked for, [B].
 
     Returns:
-        float32 [B, S, S] in [0, 1]; 1 speaks most strongly for the class. A map that is the same everywhere,
-        where nothing speaks for it, is 0.
+        float32 [B, S, S] in [0, 1]; 1 speaks most strongly for the class. Where nothing speaks for it, the
+        whole map is 0.
     """
-    cam = GradCAM(nn_module=predictor.module, target_layers="maps")
+    cam = GradCAM(nn_module=predictor.module, target_layers="maps", postprocessing=_as_it_is)
     maps = []
     for image, wanted in zip(images, classes, strict=True):
         with torch.enable_grad():
             batch = predictor.inputs(image[None]).requires_grad_(True)
             found = cam(x=batch, class_idx=int(wanted))[0, 0]
         found = found.detach().float().cpu().numpy() if torch.is_tensor(found) else np.asarray(found)
-        # MONAI scales to [0, 1] with 1 for a map without any peak.
-        maps.append(np.zeros_like(found) if np.ptp(found) == 0 else found)
+        maps.append(found / found.max() if found.max() > 0 else np.zeros_like(found))
     return np.stack(maps).astype(np.float32)
+
+
+def _as_it_is(maps: torch.Tensor) -> torch.Tensor:
+    """Keeps the map: MONAI's own scaling turns it upside down, so that 0 speaks most strongly."""
+    return maps

@@ -20,7 +20,7 @@ from crossprobe.training.classification_augment import ClassificationAugmentSett
 from crossprobe.training.settings import TrainingSettings
 
 Site = Literal["source", "second_source", "target"]
-RESERVED = ("report",)
+RESERVED = ("report", "deal")
 
 
 class ClassifierArm(BaseModel):

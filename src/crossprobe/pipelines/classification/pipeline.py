@@ -50,7 +50,7 @@ def training_inputs(study: str, arm: ClassifierArm) -> list[str]:
 
 
 def _split_of(study: str, arm: ClassifierArm, site: str) -> str:
-    return f"classify.{study}.report.image_split" if arm.split == "image" else f"{site}.split"
+    return f"classify.{study}.deal.image_split" if arm.split == "image" else f"{site}.split"
 
 
 def _arm(study: str, name: str, arms: ClassifierArms) -> Pipeline:
@@ -114,7 +114,7 @@ def _image_split(study: str, arms: ClassifierArms) -> Pipeline:
     )
     return Pipeline(
         [node],
-        namespace=f"classify.{study}.report",
+        namespace=f"classify.{study}.deal",
         inputs={"source.manifest"},
         parameters={"params:source.split": "params:source.split", "params:source.site": "params:source.site"},
     )
