@@ -40,7 +40,7 @@ from crossprobe.training.settings import RuntimeSettings
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
 
-# Parameter as it stands in YAML, its model, and a line of introduction. `<site>` is `source`, `target` or `second_source`.
+# Parameter as it stands in YAML, its model, and a line of introduction. `<site>` is a site, such as `source`.
 BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("<site>.raw", RawSettings, "Where the raw data of a site lie, and in which layout."),
     ("<site>.frames", FrameSettings, "How recordings become frames."),
