@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.leakage import LeakSettings
 from crossprobe.data.split import SplitSettings
+from crossprobe.evaluation.domain_settings import DomainDifferenceSettings
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.fusion.temperature import TemperatureSettings
 from crossprobe.models.config import TransUNetConfig
@@ -60,6 +61,7 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("fusion.fused", FusedAnswers, "Ways of fusing, scored beside each other."),
     ("evaluation.scoring", SiteScoring, "How frames are scored."),
     ("evaluation.choice", ChoiceSettings, "How an arm is chosen without labels."),
+    ("domain_difference", DomainDifferenceSettings, "How two devices are compared without labels."),
     ("reports.<study>.comparison", ComparisonSettings, "What is compared; declared before the run."),
     ("reports.<study>.page", ReportSettings, "What the page shows."),
     ("<classifiers>.training", ClassifierTraining, "Classifiers of a study; `<classifiers>` is `breast`, "
