@@ -25,6 +25,12 @@ from crossprobe.fusion.temperature import TemperatureSettings
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.phantom.settings import PhantomSettings
 from crossprobe.pipelines.arms import Arms
+from crossprobe.pipelines.classification.arms import ClassifierArm
+from crossprobe.pipelines.classification.settings import (
+    ClassifierPage,
+    ClassifierScoring,
+    ClassifierTraining,
+)
 from crossprobe.pipelines.data_processing.settings import RawSettings
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
@@ -38,7 +44,7 @@ from crossprobe.training.settings import RuntimeSettings
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
 
-# Parameter as it stands in YAML, its model, and a line of introduction. `<site>` is `source` or `target`.
+# Parameter as it stands in YAML, its model, and a line of introduction. `<site>` is a site, such as `source`.
 BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("<site>.raw", RawSettings, "Where the raw data of a site lie, and in which layout."),
     ("<site>.frames", FrameSettings, "How recordings become frames."),
@@ -65,6 +71,12 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
      "champion; see [Promote and roll back](../how-to/promote-and-roll-back.md)."),
     ("prediction", PredictJob, "What `kedro run --pipeline=predict` does, and what `crossprobe predict` does "
      "where its options say nothing; see [Predict](../how-to/predict.md)."),
+    ("<classifiers>.training", ClassifierTraining, "Classifiers of a study; `<classifiers>` is `breast`, "
+     "`breast_in_domain`, `transfer` or `fetal`."),
+    ("<classifiers>.scoring", ClassifierScoring, "How trained classifiers are asked."),
+    ("<classifiers>.page", ClassifierPage, "What is compared and shown; declared before the run."),
+    ("<classifiers>.arms.<arm>", ClassifierArm, "One classifier; see "
+     "[Train a classifier](../how-to/train-a-classifier.md)."),
     ("studies.<study>", Arms, "The table of arms; see [Add an arm](../how-to/add-an-arm.md)."),
 )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
 import subprocess
@@ -20,7 +21,9 @@ PAGES = sorted(
     key=lambda page: page.relative_to(PROJECT).as_posix(),
 )
 # Parameters of a run that no model types.
-PLAIN = {"scale", "reverse", "salt", "source.site", "target.site"}
+PLAIN = {"scale", "reverse", "salt", "devices", "zero_shift", "image_size"}
+PLAIN |= {f"{site}.site" for site in ("source", "target", "second_source")}
+CLASSIFIERS = ("breast", "breast_in_domain", "transfer", "fetal")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
 
@@ -117,8 +120,9 @@ def documented(generator) -> set[str]:
     found = set()
     for block, model, _ in generator["BLOCKS"]:
         keys = [re.match(r"\| `([^`]+)`", row).group(1) for row in generator["rows"](model)]
-        for site in ("source", "target"):
+        for site, study in itertools.product(("source", "target", "second_source"), CLASSIFIERS):
             prefix = block.replace("<site>", site).replace("<study>", "cross_domain")
+            prefix = prefix.replace("<classifiers>", study)
             found |= {prefix, *(f"{prefix}.{key}" for key in keys)}
     return found
 
@@ -136,7 +140,7 @@ def test_every_parameter_of_every_pipeline_is_documented(documented):
         for name in pipeline.inputs()
         if name.startswith("params:")
     }
-    arms = re.compile(r"studies\.cross_domain\.\w+\.\w+")
+    arms = re.compile(rf"studies\.cross_domain\.\w+\.\w+|({'|'.join(CLASSIFIERS)})\.arms\.\w+")
     assert {"model", "finetuning", "source.raw"} <= used
     assert {name for name in used if not arms.fullmatch(name)} <= documented | PLAIN
 

@@ -46,12 +46,15 @@ def collect_raw(
 
 def ingest(raw_record: dict[str, Any], raw: RawSettings, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads a site's metadata into recordings under pseudonyms, and says what was rejected."""
+    from crossprobe.data.halves import half_of_patients
     from crossprobe.data.sources.registry import read_source
 
     key = os.environ.get(KEY_VARIABLE, PUBLIC_KEY)
     if raw.kind in ("wrist", "image_folder") and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
     recordings, rejections = read_source(raw.source(), site, key)
+    if raw.half != "all":
+        recordings = half_of_patients(recordings, raw.half)
     log.info(
         "%s: %d recordings of %d patients, %d rejected",
         site, len(recordings), recordings["patient"].nunique(), len(rejections),

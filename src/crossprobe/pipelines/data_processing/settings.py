@@ -37,6 +37,9 @@ class RawSettings(BaseModel):
         (), description="busi, image_folder: folders taken, all if empty; fetal_planes: planes taken, the "
                         "four of the fetus if empty"
     )  # fmt: skip
+    half: Literal["all", "first", "second"] = Field(
+        "all", description="Keep one half of the patients; halves of one device are a zero-shift control"
+    )
     smallest_class: int = Field(
         3, ge=1, description="busi, fetal_planes, image_folder: patients or groups that a class must have"
     )
