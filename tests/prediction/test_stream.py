@@ -107,7 +107,8 @@ def test_the_crop_and_pixels_are_those_of_the_frames_stage(ensemble, tmp_path):
         np.testing.assert_allclose(inside, unsquare(probability, height, width), atol=2e-4)
 
 
-def test_no_more_frames_are_held_than_the_look_ahead_and_two_batches(ensemble):
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_no_more_frames_are_held_than_the_look_ahead_and_a_few_batches(ensemble, ahead):
     taken = itertools.count()
     frames = scan(4)
 
@@ -115,11 +116,12 @@ def test_no_more_frames_are_held_than_the_look_ahead_and_two_batches(ensemble):
         while True:
             yield frames[next(taken) % 4]
 
-    settings = StreamSettings(batch_size=3, look_ahead_frames=7)
+    settings = StreamSettings(batch_size=3, look_ahead_frames=7, read_ahead_batches=ahead)
     stream = predict_stream(ensemble, "average", endless(), settings)
     for given in range(1, 40):
         next(stream)
-        assert next(taken) <= max(7, given + 4 * 3) + given, "one is counted with every look"
+        # One batch is being given, one prepared; every look at the counter counts one more.
+        assert next(taken) <= max(7, given + (2 + ahead) * 3) + given
     stream.close()
 
 

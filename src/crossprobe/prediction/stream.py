@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from crossprobe.errors import CrossprobeError
-from crossprobe.fusion.confidence import entropy_confidence, margin_confidence
+from crossprobe.fusion.confidence import confidence_of
 from crossprobe.fusion.ensemble import Ensemble
+from crossprobe.prediction.read_ahead import read_ahead
 from crossprobe.prediction.stream_settings import StreamSettings
 from crossprobe.prediction.view import View, find_view
 
@@ -76,26 +78,35 @@ def predict_stream(
     if answer not in ensemble.answers:
         raise CrossprobeError(f"no answer '{answer}': this ensemble has {', '.join(ensemble.answers)}")
     wanted = dataclasses.replace(ensemble, answers={answer: ensemble.answers[answer]})
-    numbered = _numbered(frames)
+    batches = _batches(_numbered(frames), ensemble.predictor.size, settings, rejected or _log)
+    if settings.read_ahead_batches:
+        batches = read_ahead(batches, settings.read_ahead_batches)
+    with contextlib.closing(batches):
+        for view, batch in batches:
+            yield from _predicted(wanted, answer, batch, view, settings)
+
+
+def _batches(
+    numbered: Iterator[tuple[int, np.ndarray]], size: int, settings: StreamSettings, rejected: Rejected
+) -> Generator[tuple[View, list[tuple[int, np.ndarray]]]]:
+    """The view of the clip with numbers and prepared images, a batch at a time."""
     first = list(itertools.islice(numbered, settings.look_ahead_frames))
     if not first:
         return
     view = find_view([frame for _, frame in first], settings)
-    usable = _usable(itertools.chain(_drained(first), numbered), view, rejected or _log)
-    size = ensemble.predictor.size
+    usable = _usable(itertools.chain(_drained(first), numbered), view, rejected)
     while batch := [
         (number, view.square(frame, size)) for number, frame in itertools.islice(usable, settings.batch_size)
     ]:
-        yield from _predicted(wanted, answer, batch, view, settings)
+        yield view, batch
 
 
 def _predicted(
     ensemble: Ensemble, answer: str, batch: list[tuple[int, np.ndarray]], view: View, settings: StreamSettings
 ) -> Iterator[FramePrediction]:
     fused = ensemble.predict(np.stack([image for _, image in batch]))[answer]
-    by_margin = ensemble.answers[answer].confidence == "margin"
     with torch.inference_mode():
-        confidence = (margin_confidence if by_margin else entropy_confidence)(fused.probability)
+        confidence = confidence_of(fused.probability, ensemble.answers[answer].confidence)
         maps = torch.cat([fused.probability, confidence], dim=1).cpu().numpy()
     for (number, _), (probability, sureness) in zip(batch, maps, strict=True):
         native = view.native(probability)

@@ -19,6 +19,9 @@ class StreamSettings(BaseModel):
     look_ahead_frames: int = Field(
         40, ge=1, le=1000, description="First frames that decide where the ultrasound area lies"
     )
+    read_ahead_batches: int = Field(
+        2, ge=0, description="Batches decoded and prepared while the model works; 0 asks for a frame when due"
+    )
     threshold: float = Field(0.5, gt=0.0, lt=1.0, description="Probability from which a pixel is foreground")
     smallest_side_px: int = Field(32, ge=1, description="A smaller ultrasound area is refused")
     overlay: Literal["off", "detect", "inpaint"] = Field(
