@@ -18,7 +18,8 @@ def test_nothing_that_decides_has_seen_a_label_of_the_target():
     assert readers == ["log_model"]
     decide = next(node for node in pipeline.nodes if node.short_name == "decide")
     assert {name.rsplit(".", 1)[-1] for name in decide.inputs} == {
-        "package", "logged", "reload", "source_evidence", "target_evidence", "latency", "registration",
+        "package", "logged", "reload", "source_evidence", "target_evidence", "latency",
+        "params:registration",
     }  # fmt: skip
 
 

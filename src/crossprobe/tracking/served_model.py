@@ -12,6 +12,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
 ALONE = ""
@@ -48,8 +49,17 @@ class CrossprobeModel(PythonModel):
             spacing is unknown) and `read` (why a person should read the frame, or empty).
 
         Raises:
-            UnreadableMedia: A row whose image cannot be used, or too many rows.
+            MlflowException: A row whose image cannot be used, or too many rows. A server passes the text of
+                this error on; any other becomes an internal one, with the server's paths in it.
         """
+        from crossprobe.errors import CrossprobeError
+
+        try:
+            return self._answer(model_input)
+        except CrossprobeError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+
+    def _answer(self, model_input: pd.DataFrame) -> pd.DataFrame:
         from crossprobe.errors import UnreadableMedia
         from crossprobe.prediction.picture import REQUEST_LIMITS
 
