@@ -35,8 +35,8 @@ def compare_measures(source: pd.DataFrame, target: pd.DataFrame, settings: Dista
     Returns:
         A row a measure: `measure, source, target, difference, low, high` (target less source, bootstrapped
         over patients of both sites), `effect` (difference over the pooled deviation of patients),
-        `separation` (chance that a target patient's value is the larger; .5 is none), `p_holm` (Mann-Whitney, corrected
-        over the measures), `source_patients, target_patients`.
+        `separation` (chance that a target patient's value is the larger; .5 is none), `p_holm` (Mann-Whitney,
+        corrected over the measures), `source_patients, target_patients`.
     """
     generator = np.random.default_rng(settings.seed)
     rows, raw = [], []

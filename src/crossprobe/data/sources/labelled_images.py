@@ -136,6 +136,8 @@ def _grouped(
         except UnreadableMedia as error:
             reason = str(error).removeprefix(f"{image.path}: ")
             dropped.append(Rejection(site, STAGE, image.item, reason))
+            # The table is passed on and may hide the name; the log stays on this machine.
+            logger.warning("site %s: %s is %s: %s", site, image.item, image.path.name, reason)
         else:
             readable.append(image)
     groups = group_duplicates(traits, settings)
@@ -153,6 +155,7 @@ def _grouped(
         if group in conflicts and not settings.conflicting:
             reason = f"near-identical images carry the classes {' and '.join(conflicts[group])}"
             dropped.append(Rejection(site, STAGE, f"{image.item} (group of {first.item})", reason))
+            logger.info("site %s: %s is %s: %s", site, image.item, image.path.name, reason)
         else:
             kept.append(image._replace(patient=f"group/{first.key}"))
     return kept
