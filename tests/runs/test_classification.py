@@ -16,7 +16,8 @@ from crossprobe.pipelines.classification.arms import read_classifiers
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.slow
+# Three whole jobs: seconds of work a node, but many nodes.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
