@@ -33,3 +33,11 @@ class StoreError(CrossprobeError):
 
 class TrainingDiverged(CrossprobeError):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class LedgerError(CrossprobeError):
+    """A ledger of arrivals that is locked, damaged, or written by a newer version."""
+
+
+class FolderBusy(CrossprobeError):
+    """Another run writes into the same data folder."""
