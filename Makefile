@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint viz ui clean
+.PHONY: run test lint docs viz ui clean
 
 run: $(STAMP)
 	$(BIN)/kedro run --pipeline=cross_domain
@@ -17,6 +17,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 viz: $(STAMP)
 	$(BIN)/kedro viz run --host 127.0.0.1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,14 @@ def test_relative_links_resolve(page):
         assert there.exists(), f"{page.name} links to {target}"
         if anchor:
             assert anchor in anchors(there.read_text(encoding="utf-8")), f"{page.name} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_broken_link(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[-2000:]
+    assert (tmp_path / "site" / "index.html").is_file()
 
 
 @pages
