@@ -76,6 +76,19 @@ def environment(name: str, default: str) -> str:
     return os.environ.get(name, default)
 
 
+def unless_remote(uri: str, folder: str) -> str | None:
+    """Gives a folder for artifacts where MLflow keeps its records on this machine.
+
+    Args:
+        uri: Of the tracking server; empty for the project's own file.
+        folder: Where artifacts lie then.
+
+    Returns:
+        The folder, or None for a server elsewhere: only it knows where it keeps artifacts.
+    """
+    return None if uri.startswith(("http:", "https:")) else folder
+
+
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
@@ -88,6 +101,7 @@ CONFIG_LOADER_ARGS = {
         "times": times,
         "pick": pick,
         "environment": environment,
+        "unless_remote": unless_remote,
     },
 }
 

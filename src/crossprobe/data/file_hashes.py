@@ -11,16 +11,17 @@ from typing import NamedTuple
 
 from crossprobe.data.fingerprint import file_hash
 
-# A file changed again within the resolution of its file system's clock keeps its time stamp. Two seconds is the
-# coarsest resolution in use (FAT), so a hash taken sooner after the last change is used once and not kept.
+# A file changed again within the resolution of its file system's clock keeps its time stamp. Two seconds is
+# the coarsest resolution in use (FAT), so a hash taken sooner after the last change is used once and not
+# kept.
 YOUNGEST_KEPT_S = 2.0
 
 
 class FileState(NamedTuple):
     """What the file system says about a file; any write, rename or replacement changes some of it.
 
-    The time of the last change of the inode (`ctime_ns`) is in it because copying tools set the time of the last
-    write back, and nothing but the kernel sets this one.
+    The time of the last change of the inode (`ctime_ns`) is in it because copying tools set the time of the
+    last write back, and nothing but the kernel sets this one.
     """
 
     size: int

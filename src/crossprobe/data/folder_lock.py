@@ -24,9 +24,10 @@ PASS_VARIABLE = "CROSSPROBE_LOCK_PASS"
 def folder_lock(folder: Path, purpose: str, wait_seconds: float = 0.0) -> Iterator[None]:
     """Holds the lock of a folder; the operating system lets go of it when the holder dies, however it dies.
 
-    The lock is `flock` on `.<name>.lock` beside the folder; the file stays and is never removed, because a lock on a removed
-    file protects nothing. Its text says who holds or last held it. A process that the holder started, and that
-    has its pass in `CROSSPROBE_LOCK_PASS`, writes on the holder's behalf and waits for nobody.
+    The lock is `flock` on `.<name>.lock` beside the folder; the file stays and is never removed, because a
+    lock on a removed file protects nothing. Its text says who holds or last held it. A process that the
+    holder started, and that has its pass in `CROSSPROBE_LOCK_PASS`, writes on the holder's behalf and waits
+    for nobody.
 
     Args:
         folder: What is written into; the folder that holds it is made where missing.
@@ -34,7 +35,8 @@ def folder_lock(folder: Path, purpose: str, wait_seconds: float = 0.0) -> Iterat
         wait_seconds: How long to wait for another holder, s.
 
     Raises:
-        FolderBusy: It is still held after that time; the message names process, machine, purpose and since when.
+        FolderBusy: It is still held after that time; the message names process, machine, purpose and since
+            when.
     """
     file = folder.with_name(f".{folder.name}.lock")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -46,8 +48,8 @@ def folder_lock(folder: Path, purpose: str, wait_seconds: float = 0.0) -> Iterat
         while not _taken(stream.fileno()):
             if time.monotonic() >= deadline:
                 raise FolderBusy(
-                    f"{folder}: {_holder(file)} writes here, and this run waited {wait_seconds:g} s; run again "
-                    "when it has ended, or set ledger.lock_wait_seconds to wait longer"
+                    f"{folder}: {_holder(file)} writes here, and this run waited {wait_seconds:g} s; run "
+                    "again when it has ended, or set ledger.lock_wait_seconds to wait longer"
                 )
             time.sleep(POLL_S)
         token = f"{os.getpid()}-{time.monotonic_ns()}"

@@ -1,4 +1,4 @@
-"""Builds a site's frame store: in parallel, recording by recording, cached by content, and never half-written."""
+"""Builds a site's frame store: in parallel, cached recording by recording, and never half-written."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from crossprobe.data.recording_parts import (
     PARTS,
     RecordingContent,
     decode_part,
+    decoding_mark,
     flush,
     once,
     part_is_whole,
@@ -115,10 +116,11 @@ def update_frame_store(
 ) -> BuiltStore:
     """Makes the frame store of a site's recordings and decodes only what no earlier build has decoded.
 
-    Every decoded recording is kept in `<root>/.parts` under a hash of its content, its masks, the settings and
-    the code. A store is put together from parts by hard links (copies, where the file system has none) in a
-    temporary folder that is renamed when complete: a folder of the final name is always whole, and equal byte
-    for byte to what building it from nothing gives. A killed build leaves its finished parts to the next one.
+    Every decoded recording is kept in `<root>/.parts` under a hash of its content, its masks, the settings
+    and the code. A store is put together from parts by hard links (copies, where the file system has none)
+    in a temporary folder that is renamed when complete: a folder of the final name is always whole, and
+    equal byte for byte to what building it from nothing gives. A killed build leaves its finished parts to
+    the next one.
 
     Args:
         recordings: Table that fits `RecordingSchema`, of this site only.
@@ -168,7 +170,8 @@ def _build(
 ) -> BuiltStore:
     """Decodes what is missing and puts the store together in a temporary folder."""
     parts = root / PARTS
-    names = {record["video"]: part_key(record, contents[record["video"]], settings) for record in records}
+    how = decoding_mark(settings)
+    names = {record["video"]: part_key(record, contents[record["video"]], how) for record in records}
     jobs = _missing(records, names, parts)
     temporary = root / f"{BUILDING}store-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -176,7 +179,7 @@ def _build(
         parts.mkdir(exist_ok=True)
         (temporary / "videos").mkdir(parents=True)
         answers = dict(_results(jobs, settings, parts, contents, names, workers))
-        results = []
+        results: list[RecordingFrames] = []
         for record in track(records, "collecting frames", total=len(records)):
             video = record["video"]
             part = parts / (names[video] or once(video))
@@ -185,8 +188,9 @@ def _build(
                 # A copy of a recording that changed while it was read: it has to be read by itself.
                 told = answers[video] = decode_part(record, settings, parts, names[video], contents[video])
             # A recording of which nothing was kept comes with its reason.
-            kept = told is None or not told.rejections
-            results.append(take_part(record, part, temporary / "videos") if kept else told)
+            if told is None or not told.rejections:
+                told = take_part(record, part, temporary / "videos")
+            results.append(told)
         unkept = {video: answer.rejections for video, answer in answers.items() if answer.rejections}
         mark = _fingerprint(records, contents, settings, unkept)
         rejections = _write_tables(results, records, temporary)
@@ -241,7 +245,7 @@ def _fingerprint(
     settings: FrameSettings,
     unkept: dict[str, list[Rejection]] | None = None,
 ) -> str:
-    """Hashes the table, every file it names, the settings and the code, and what could not be read this time."""
+    """Hashes the table, its files, the settings and the code, and what could not be read this time."""
     files = [contents[record["video"]].files for record in records]
     parts: list[Any] = [FORMAT, records, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE)]
     if unkept:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,8 +27,8 @@ def ingest_recordings(
 ) -> tuple[BuiltStore, Arrivals]:
     """Brings the frame store of a site up to date and records what became of every recording.
 
-    Recordings are first entered as `new`. They become `ingested` or `rejected` after the store is finished, in
-    one transaction; a run that dies in between leaves them `new`, and the next one catches up.
+    Recordings are first entered as `new`. They become `ingested` or `rejected` after the store is finished,
+    in one transaction; a run that dies in between leaves them `new`, and the next one catches up.
 
     Args:
         recordings: Table that fits `RecordingSchema`, of this site only.
@@ -50,35 +51,35 @@ def ingest_recordings(
         FolderBusy: Another run writes these frames.
     """
     hashes = ledger.hashes()
-    seen = [Observation(row.video, row.patient, row.device, None, None, None, "new", None)
-            for row in recordings.itertuples()]  # fmt: skip
-    idle = [Observation(video, None, None, None, None, None, "new", "still being copied") for video in waiting]
+    rows = [{str(key): value for key, value in row.items()} for row in recordings.to_dict("records")]
+    seen = [Observation(row["video"], row["patient"], row["device"], None, None, None, "new") for row in rows]
+    idle = [
+        Observation(video, None, None, None, None, None, "new", "still being copied") for video in waiting
+    ]
     run = ledger.begin(site, collection, [*seen, *idle], ledger_settings.largest_loss, experiment_run)
     built = update_frame_store(
         recordings, settings, root, site, workers, hashes, ledger_settings.keep_stores,
         ledger_settings.lock_wait_seconds,
     )  # fmt: skip
-    reasons = built.rejections.groupby("item")["reason"].agg("; ".join).to_dict()
+    reasons: dict[str, str] = {}
+    for item, reason in zip(built.rejections["item"], built.rejections["reason"], strict=True):
+        reasons[item] = f"{reasons[item]}; {reason}" if item in reasons else reason
     kept = set(pd.read_parquet(built.path / "manifest.parquet", columns=["video"])["video"])
-    observed = [_outcome(row, built, kept, reasons) for row in recordings.itertuples()]
+    observed = [_outcome(row, built, kept, reasons) for row in rows]
     fingerprint = built.path.name
     return built, ledger.finish(site, collection, run, [*observed, *idle], fingerprint, hashes)
 
 
-def _outcome(row: object, built: BuiltStore, kept: Collection[str], reasons: dict[str, str]) -> Observation:
-    video = str(row.video)  # type: ignore[attr-defined]
+def _outcome(
+    row: Mapping[str, Any], built: BuiltStore, kept: Collection[str], reasons: Mapping[str, str]
+) -> Observation:
+    video = row["video"]
     content = built.contents[video]
     state: State = "ingested" if video in kept else "rejected"
     if video in built.left:
         state = "new"
-    known = content.states.get(str(row.path))  # type: ignore[attr-defined]
+    known = content.states.get(row["path"])
+    size = None if known is None else known.size
     return Observation(
-        video,
-        str(row.patient),  # type: ignore[attr-defined]
-        str(row.device),  # type: ignore[attr-defined]
-        content.video,
-        content.labels,
-        None if known is None else known.size,
-        state,
-        reasons.get(video),
+        video, row["patient"], row["device"], content.video, content.labels, size, state, reasons.get(video)
     )

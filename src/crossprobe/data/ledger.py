@@ -1,8 +1,8 @@
 """The ledger: which recording was seen when, what became of it, and which part each patient is in.
 
-It lies outside the raw data and holds no name: a path appears as the keyed pseudonym that manifests carry, and the
-cache of file hashes knows paths by keyed pseudonyms too. A recording counts as ingested only after its frames lie
-in a finished store.
+It lies outside the raw data and holds no name: a path appears as the keyed pseudonym that manifests carry,
+and the cache of file hashes knows paths by keyed pseudonyms too. A recording counts as ingested only after
+its frames lie in a finished store.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class LedgerSettings(BaseModel):
         600.0, ge=0, description="How long to wait for another run that writes the same frames, s"
     )
     settle_seconds: float = Field(
-        2.0, ge=0, description="Files written less than this ago are looked at twice, this far apart, s; a file "
-        "that changes in between is left for the next time. The phantom's are not"
+        2.0, ge=0, description="Files written less than this ago are looked at twice, this far apart, s; a "
+        "file that changes in between is left for the next time. The phantom's are not"
     )  # fmt: skip
     keep_stores: int = Field(
         3, ge=1, description="Frame stores of a site that stay, the last used ones; older ones are deleted"
@@ -174,19 +174,18 @@ class Ledger:
             if gone > largest_loss * len(ingested):
                 raise LedgerError(
                     f"site {site!r}: {gone} of {len(ingested)} ingested recordings are gone at once. Is the "
-                    "folder mounted, and the table whole? Nothing was changed. If they were taken out on purpose, "
-                    "run once with ledger.largest_loss=1"
+                    "folder mounted, and the table whole? Nothing was changed. If they were taken out on "
+                    "purpose, run once with ledger.largest_loss=1"
                 )
-            run = connection.execute(
-                sa.insert(tables.runs).values(
-                    site=site, collection=collection, started=_now(), experiment_run=experiment_run
-                )
-            ).inserted_primary_key[0]
+            statement = sa.insert(tables.runs).values(
+                site=site, collection=collection, started=_now(), experiment_run=experiment_run
+            )
+            run = int(connection.execute(statement.returning(tables.runs.c.id)).scalar_one())
             for item in observed:
                 if item.video not in rows:
                     values = {**item._asdict(), "state": "new", "reason": item.reason or "being ingested"}
                     self._insert(connection, site, collection, values, run)
-        return int(run)
+        return run
 
     def finish(
         self,
@@ -310,7 +309,7 @@ class Ledger:
         """
         with transaction(self._engine) as connection:
             statement = sa.insert(tables.decisions).values(at=_now(), **values)
-            return int(connection.execute(statement).inserted_primary_key[0])
+            return int(connection.execute(statement.returning(tables.decisions.c.id)).scalar_one())
 
     def trained(self, decision: int) -> None:
         """Records that the training a decision asked for has ended well.
@@ -377,7 +376,11 @@ class Ledger:
         gone = sorted(video for names in lost.values() for video in names)
         stale = gone + sorted(v for v in rows if rows[v].state == "new" and v not in present)
         for video in stale:
-            change = {"state": "gone", "reason": "no longer in the folder, or not in its table", "run_id": run}
+            change = {
+                "state": "gone",
+                "reason": "no longer in the folder, or not in its table",
+                "run_id": run,
+            }
             connection.execute(sa.update(table).where(table.c.id == rows[video].id).values(**change))
         lists = {name: tuple(videos) for name, videos in sorts.items()}
         return Arrivals(**lists, gone=tuple(gone), unchanged=unchanged)

@@ -54,7 +54,9 @@ def open_engine(url: str, wait_seconds: float) -> Engine:
             sa.event.listen(engine, "begin", _begin_immediately)
             return engine
         if address.get_backend_name() != "postgresql":
-            raise LedgerError(f"{_hidden(url)}: a ledger is SQLite or PostgreSQL; correct CROSSPROBE_LEDGER_URL")
+            raise LedgerError(
+                f"{_hidden(url)}: a ledger is SQLite or PostgreSQL; correct CROSSPROBE_LEDGER_URL"
+            )
         if address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg")
         options = f"-c lock_timeout={int(wait_seconds * 1000)}"
@@ -146,8 +148,8 @@ def speaking(engine: Engine) -> Iterator[None]:
     except DatabaseError as error:
         text = str(error.orig).strip().splitlines()[0]
         raise LedgerError(
-            f"{where}: the ledger is damaged or no ledger ({text}); put a copy of it back, or move it away and "
-            "run again to make a new one (patients are then dealt to parts anew)"
+            f"{where}: the ledger is damaged or no ledger ({text}); put a copy of it back, or move it away "
+            "and run again to make a new one (patients are then dealt to parts anew)"
         ) from error
 
 

@@ -1,7 +1,8 @@
 """Decoded recordings kept by their content, so that a new store takes over what was decoded for an older one.
 
-A part is what one recording gives whatever it is called and whoever is on it: its arrays, and of each kept frame
-where it stands in the file, its crop and its hash. The names come from the recording when a store is put together.
+A part is what one recording gives whatever it is called and whoever is on it: its arrays, and of each kept
+frame where it stands in the file, its crop and its hash. The names come from the recording when a store is
+put together.
 """
 
 from __future__ import annotations
@@ -110,13 +111,25 @@ def recording_content(record: Mapping[str, Any], hash_file: Callable[[Path], str
     )
 
 
-def part_key(record: Mapping[str, Any], content: RecordingContent, settings: FrameSettings) -> str | None:
+def decoding_mark(settings: FrameSettings) -> str:
+    """Hashes how recordings are decoded.
+
+    Args:
+        settings: How frames are made.
+
+    Returns:
+        64 hex digits over settings and code.
+    """
+    return fingerprint(FORMAT, settings.model_dump(exclude={"workers"}), code_hash(*DECODING_CODE))
+
+
+def part_key(record: Mapping[str, Any], content: RecordingContent, mark: str) -> str | None:
     """Names what decoding a recording gives.
 
     Args:
         record: A row of the recordings table.
         content: Its hashes.
-        settings: How frames are made.
+        mark: From `decoding_mark`.
 
     Returns:
         32 hex digits over the content of the recording and its masks, the settings and the code; None where a
@@ -125,8 +138,7 @@ def part_key(record: Mapping[str, Any], content: RecordingContent, settings: Fra
     if None in [digest for _, digest in content.files]:
         return None
     suffix = Path(record["path"]).suffix.lower()
-    how = settings.model_dump(exclude={"workers"})
-    return fingerprint(FORMAT, suffix, content.video, content.labels, how, code_hash(*DECODING_CODE))[:32]
+    return fingerprint(mark, suffix, content.video, content.labels)[:32]
 
 
 def once(video: str) -> str:
@@ -146,8 +158,8 @@ def decode_part(
 ) -> RecordingFrames:
     """Decodes a recording and keeps the result as a part; runs in a worker.
 
-    The part appears under its name in one step, after its files are on the disk. Nothing is kept of a recording
-    that changed meanwhile, or whose file could not be read this time.
+    The part appears under its name in one step, after its files are on the disk. Nothing is kept of a
+    recording that changed meanwhile, or whose file could not be read this time.
 
     Args:
         record: A row of the recordings table.

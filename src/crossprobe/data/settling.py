@@ -17,10 +17,10 @@ def unsettled_files(
 ) -> set[Path]:
     """Looks twice at files that were written a moment ago and names those that changed in between.
 
-    Only a file whose last write lies within `settle_seconds` of the clock, or in the clock's future, is looked
-    at twice; the second look comes `settle_seconds` later. What counts is whether size or time stamp moved, so
-    a clock that jumps costs a second look and never lets half a file through. A copy that stalls for longer
-    than `settle_seconds` passes; its rest is noticed later as an edit.
+    Only a file whose last write lies within `settle_seconds` of the clock, or in the clock's future, is
+    looked at twice; the second look comes `settle_seconds` later. What counts is whether size or time stamp
+    moved, so a clock that jumps costs a second look and never lets half a file through. A copy that stalls
+    for longer than `settle_seconds` passes; its rest is noticed later as an edit.
 
     Args:
         files: Which; those that are not there are left to the reader.

@@ -158,8 +158,8 @@ def extend_split(
     others joins their part, and new patients of one such group stay together. The rest go, in an order hashed
     from seed and id, each to the part that lacks most: of patients in all, and of the patient's class. So the
     result does not depend on the order in which the patients of one batch come. It does depend on who was
-    there before: no rule can keep patients in place, meet the shares and forget history. An unlabelled patient
-    for whom every part wants labels stays outside the split until labels arrive.
+    there before: no rule can keep patients in place, meet the shares and forget history. An unlabelled
+    patient for whom every part wants labels stays outside the split until labels arrive.
 
     Args:
         manifest: Of this site; columns patient, class, labelled.
@@ -219,8 +219,8 @@ def _lacking(
     """Names the part that lacks most, or none if every part wants labels that the newcomers lack."""
     labelled = bool(table.loc[list(newcomers), "labelled"].all())
     open_parts = [part for part in settings.fractions if labelled or part not in settings.labelled_parts]
-    kind = table.loc[newcomers[0], "kind"]
-    alike = [patient for patient in part_of if table.loc[patient, "kind"] == kind]
+    kinds = table["kind"].to_dict()
+    alike = [patient for patient in part_of if kinds[patient] == kinds[newcomers[0]]]
 
     def lack(part: str) -> tuple[float, str]:
         share = settings.fractions[part]

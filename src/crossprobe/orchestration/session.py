@@ -40,6 +40,7 @@ def run_pipeline(
         mlflow.end_run()
     pipelines.configure("crossprobe.pipeline_registry")
     with KedroSession.create(project, env=environment, runtime_params=parameters) as session:
+        assert isinstance(session, KedroSession)
         session.run(pipeline_names=[pipeline], **selection)
 
 
@@ -60,9 +61,12 @@ def load(project: Path, environment: str | None, names: list[str]) -> list[Any]:
     bootstrap_project(project)
     os.chdir(project)
     with KedroSession.create(project, env=environment) as session:
+        assert isinstance(session, KedroSession)
         context = session.load_context()
         return [
-            context.params[name.removeprefix("params:")] if name.startswith("params:") else context.catalog.load(name)
+            context.params[name.removeprefix("params:")]
+            if name.startswith("params:")
+            else context.catalog.load(name)
             for name in names
         ]
 
@@ -81,7 +85,12 @@ def run_in_new_process(
     Raises:
         CrossprobeError: The run failed; what it said stands above.
     """
-    request = {"project": str(project), "pipeline": pipeline, "environment": environment, "parameters": parameters}
+    request = {
+        "project": str(project),
+        "pipeline": pipeline,
+        "environment": environment,
+        "parameters": parameters,
+    }
     # The child must not take the parent's MLflow run for its own.
     variables = {name: value for name, value in os.environ.items() if name != "MLFLOW_RUN_ID"}
     command = [sys.executable, "-m", "crossprobe.orchestration.session", json.dumps(request)]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from crossprobe.data.fingerprint import fingerprint
 from crossprobe.data.ledger import URL_VARIABLE, Ledger, LedgerSettings
-from crossprobe.pipelines.data_processing.settings import RawSettings
 
 if TYPE_CHECKING:
     from crossprobe.data.split import SplitSettings
+    from crossprobe.pipelines.data_processing.settings import RawSettings
 
 # Pseudonyms are keyed hashes. The key is read here and never becomes a parameter, because parameters are
 # written into reports and experiment records. The public one is good enough for public data only.

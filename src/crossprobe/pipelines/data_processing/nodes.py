@@ -67,7 +67,8 @@ def ingest(
     recordings, rejections = read_source(raw.source(), site, key)
     # The phantom was generated whole a moment ago by this run.
     seconds = 0.0 if raw.kind == "phantom" else ledger.settle_seconds
-    files = {row["video"]: recording_files(row) for row in recordings.to_dict("records")}
+    rows = [{str(key): value for key, value in row.items()} for row in recordings.to_dict("records")]
+    files = {row["video"]: recording_files(row) for row in rows}
     moving = unsettled_files({file for each in files.values() for file in each}, seconds)
     waiting = sorted(video for video, each in files.items() if moving & set(each))
     if waiting:

@@ -54,7 +54,8 @@ def site_pipeline(site: str) -> Pipeline:
             ),
             Node(
                 nodes.decode_frames,
-                inputs=["recordings", "rejected_at_ingest", "raw", "params:raw", "params:frames", "params:site",
+                inputs=["recordings", "rejected_at_ingest", "raw", "params:raw", "params:frames",
+                "params:site",
                         "params:folders", "params:runtime", "params:ledger"],
                 outputs=["frames", "labelled_frames", "manifest", "rejected_at_decode", "arrivals"],
                 name="decode",
