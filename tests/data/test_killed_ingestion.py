@@ -10,7 +10,6 @@ import signal
 import time
 
 import pytest
-
 from tests.data.test_incremental import Clinic, files_of, fill
 
 

@@ -48,7 +48,7 @@ def open_engine(url: str, wait_seconds: float) -> Engine:
         address = make_url(url)
         if address.get_backend_name() == "sqlite":
             if address.database:
-                Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(Path(address.database))
             engine = sa.create_engine(url, connect_args={"timeout": wait_seconds}, poolclass=sa.NullPool)
             sa.event.listen(engine, "connect", _no_implicit_transactions)
             sa.event.listen(engine, "begin", _begin_immediately)
@@ -150,6 +150,15 @@ def speaking(engine: Engine) -> Iterator[None]:
         raise LedgerError(
             f"{where}: the ledger is damaged or no ledger ({text}); put a copy of it back, or move it away "
             "and run again to make a new one (patients are then dealt to parts anew)"
+        ) from error
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(
+            f"{file}: the ledger cannot lie there ({error.strerror}); choose another ledger.file"
         ) from error
 
 

@@ -1,8 +1,9 @@
 """The schedule in Dagster: a sensor on the landing folders, a nightly run, and one op a stage.
 
-Started by `make dagster`. Every op is a Kedro session of its own, so the stages, their parameters and their records
-in MLflow are those of `kedro run`. Settings come from the environment: CROSSPROBE_ENV (configuration environment),
-CROSSPROBE_CRON (default: 02:00 every night), CROSSPROBE_SENSOR_SECONDS, CROSSPROBE_PROJECT.
+Started by `make dagster`. Every op is a Kedro session of its own, so the stages, their parameters and their
+records in MLflow are those of `kedro run`. Settings come from variables: CROSSPROBE_ENV (configuration
+environment), CROSSPROBE_CRON (02:00 every night), CROSSPROBE_SENSOR_SECONDS, CROSSPROBE_RETRIES,
+CROSSPROBE_PROJECT.
 """
 
 # No postponed annotations here: Dagster reads the types of arguments when an op is defined.
@@ -11,7 +12,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import crossprobe.settings  # noqa: F401 - switches telemetry off before anything can send some
 from dagster import (
     DefaultScheduleStatus,
     DefaultSensorStatus,
