@@ -119,6 +119,7 @@ def test_where_every_part_wants_labels_the_unlabelled_wait_outside():
     known = parts_of(extend_split(manifest(old), wanting, "s", {}))
     waiting = extend_split(manifest(old | {"q": ("x", False)}), wanting, "s", known)
     assert parts_of(waiting) == known
+    assert waiting.outside == ["q"]
     assert "q" in parts_of(extend_split(manifest(old | {"q": ("x", True)}), wanting, "s", known))
 
 

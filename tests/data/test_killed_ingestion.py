@@ -29,6 +29,7 @@ def killed(clinic: Clinic, after_s: float) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_twenty_kills(wrist, tmp_path):
     generator = random.Random(7)
     first = Clinic(wrist, tmp_path / "first")

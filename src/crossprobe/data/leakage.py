@@ -77,7 +77,7 @@ def audit_split(store: FrameStore, split: Split, settings: LeakSettings) -> Leak
     """
     manifest = store.manifest
     part_of = {patient: part for part, patients in split.parts.items() for patient in patients}
-    missing = sorted(set(manifest["patient"]) - set(part_of))
+    missing = sorted(set(manifest["patient"]) - set(part_of) - set(split.outside))
     if missing:
         raise LeakageFound(
             f"split of site {split.site!r}: {len(missing)} patients of the frame store are in no part "
@@ -90,6 +90,8 @@ def audit_split(store: FrameStore, split: Split, settings: LeakSettings) -> Leak
             split, manifest["content"].str.partition("-")[0], parts, "identical frames", _names(manifest)
         )
     rows = spread_rows(manifest, settings.frames_per_video)
+    # Nothing reads the frames of patients outside, so they may be like any other.
+    rows = rows[pd.notna(parts[rows])]
     smallest = smallest_correlation(store, settings)
     largest = _refuse_alike(store, split, rows, parts[rows], smallest)
     by_part = manifest.assign(part=parts).groupby("part")
@@ -171,7 +173,7 @@ def _blurred(values: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarra
 def _refuse_shared(split: Split, keys: pd.Series, parts: np.ndarray, what: str, names: pd.Series) -> None:
     table = pd.DataFrame({"key": keys.to_numpy(), "part": parts, "name": names.to_numpy()})
     counts = table.groupby("key")["part"].nunique()
-    shared = table[table["key"].isin(counts[counts > 1].index)]
+    shared = table[table["key"].isin(counts[counts > 1].index)].dropna(subset=["part"])
     if len(shared):
         found = sorted(set(shared["part"]))
         raise LeakageFound(

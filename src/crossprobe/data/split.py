@@ -50,6 +50,7 @@ class Split(BaseModel):
         seed: What it was drawn with.
         manifest_hash: Of the manifest it was drawn from.
         hash: Of all the above.
+        outside: Patients in no part: they have no label, and every part wants labels. Nothing reads them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +60,7 @@ class Split(BaseModel):
     seed: int
     manifest_hash: str
     hash: str = ""
+    outside: list[str] = []
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -141,8 +143,7 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     if others:
         scale = sum(others.values())
         parts |= _deal(rest, _counts({part: share / scale for part, share in others.items()}, len(rest)))
-    sorted_parts = {part: sorted(parts[part]) for part in settings.fractions}
-    return Split(site=site, parts=sorted_parts, seed=settings.seed, manifest_hash=manifest_hash(manifest))
+    return _split(manifest, settings, site, {name: part for part in parts for name in parts[part]})
 
 
 def extend_split(
@@ -186,14 +187,23 @@ def extend_split(
             parts = _lacking(newcomers, part_of, table, settings)
         if parts:
             part_of |= dict.fromkeys(newcomers, parts[0])
-    held = {part: sorted(p for p in part_of if part_of[p] == part) for part in settings.fractions}
-    empty = [part for part, patients in held.items() if not patients]
+    empty = sorted(set(settings.fractions) - set(part_of.values()))
     if empty:
         raise InvalidMetadata(
             f"site {site!r}: no patient is left in {empty}, and patients never move between parts; bring "
             "recordings back, or start a new split with another seed"
         )
-    return Split(site=site, parts=held, seed=settings.seed, manifest_hash=manifest_hash(manifest))
+    return _split(manifest, settings, site, part_of)
+
+
+def _split(manifest: pd.DataFrame, settings: SplitSettings, site: str, part_of: Mapping[str, str]) -> Split:
+    return Split(
+        site=site,
+        parts={part: sorted(p for p in part_of if part_of[p] == part) for part in settings.fractions},
+        seed=settings.seed,
+        manifest_hash=manifest_hash(manifest),
+        outside=sorted(set(manifest["patient"]) - set(part_of)),
+    )
 
 
 def _patients(manifest: pd.DataFrame) -> pd.DataFrame:
