@@ -76,17 +76,18 @@ def environment(name: str, default: str) -> str:
     return os.environ.get(name, default)
 
 
-def unless_remote(uri: str, folder: str) -> str | None:
-    """Gives a folder for artifacts where MLflow keeps its records on this machine.
+def artifact_folder(relative: str) -> str | None:
+    """Says where artifacts of a new experiment go.
 
     Args:
-        uri: Of the tracking server; empty for the project's own file.
-        folder: Where artifacts lie then.
+        relative: Path below the project folder.
 
     Returns:
-        The folder, or None for a server elsewhere: only it knows where it keeps artifacts.
+        That path while runs are recorded in a file of this machine. None where MLFLOW_TRACKING_URI names a
+        server: it must keep them itself, for a path of this machine means nothing to the others.
     """
-    return None if uri.startswith(("http:", "https:")) else folder
+    elsewhere = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http:", "https:"))
+    return None if elsewhere else project_path(relative)
 
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
@@ -101,7 +102,7 @@ CONFIG_LOADER_ARGS = {
         "times": times,
         "pick": pick,
         "environment": environment,
-        "unless_remote": unless_remote,
+        "artifact_folder": artifact_folder,
     },
 }
 

@@ -91,6 +91,7 @@ def run(folder: Path, pipeline: str, server: str, other: list[Path]) -> str:
         **os.environ,
         "PYTHONPATH": str(folder / "src"),
         "CROSSPROBE_TEST_DATA": str(folder / "data"),
+        "MLFLOW_TRACKING_URI": server,
         "CROSSPROBE_TEST_TRACKING": server,
         "CROSSPROBE_SALT": "one key for both sites",
         "OMP_NUM_THREADS": "1",

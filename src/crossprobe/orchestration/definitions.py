@@ -37,7 +37,9 @@ ENVIRONMENT = os.environ.get("CROSSPROBE_ENV") or None
 CRON = os.environ.get("CROSSPROBE_CRON", "0 2 * * *")
 SENSOR_SECONDS = int(os.environ.get("CROSSPROBE_SENSOR_SECONDS", "60"))
 # Stages of a training, in order. Each is skipped inside where its inputs, parameters and code did not change.
-STAGES = ("data_processing", "pretraining", "finetuning", "evaluation", "fusion", "reporting")
+PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
+ORDER = ("data_processing", "pretraining", "finetuning", "evaluation", "fusion", "reporting", "register")
+STAGES = tuple(name for name in ORDER if (PIPELINES / name).is_dir())
 RETRIES = RetryPolicy(max_retries=int(os.environ.get("CROSSPROBE_RETRIES", "2")), delay=30)
 SITES = ("source", "target")
 
