@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint docs viz ui clean
+.PHONY: run test lint docs viz ui dagster clean
 
 run: $(STAMP)
 	$(BIN)/kedro run --pipeline=cross_domain
@@ -26,6 +26,12 @@ viz: $(STAMP)
 
 ui: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" kedro mlflow ui
+
+# The daemon and its page, on this machine only. CROSSPROBE_ENV names the environment.
+dagster: $(STAMP)
+	mkdir -p data/dagster
+	cp src/crossprobe/orchestration/dagster.yaml data/dagster/dagster.yaml
+	DAGSTER_HOME="$(CURDIR)/data/dagster" PATH="$(CURDIR)/$(BIN):$$PATH" dagster dev -h 127.0.0.1 -p 3000 -m crossprobe.orchestration.definitions
 
 clean:
 	find data -type f ! -name .gitkeep -delete

@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.leakage import LeakSettings
+from crossprobe.data.ledger import LedgerSettings
 from crossprobe.data.split import SplitSettings
 from crossprobe.evaluation.domain_settings import DomainDifferenceSettings
 from crossprobe.evaluation.score_settings import SiteScoring
@@ -25,6 +26,7 @@ from crossprobe.fusion.temperature import TemperatureSettings
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.phantom.settings import PhantomSettings
 from crossprobe.pipelines.arms import Arms
+from crossprobe.pipelines.arrivals.settings import ArrivalsSettings
 from crossprobe.pipelines.classification.arms import ClassifierArm
 from crossprobe.pipelines.classification.settings import (
     ClassifierPage,
@@ -32,6 +34,7 @@ from crossprobe.pipelines.classification.settings import (
     ClassifierTraining,
 )
 from crossprobe.pipelines.data_processing.settings import RawSettings
+from crossprobe.pipelines.exchange import ExchangeSettings
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
@@ -53,6 +56,10 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("phantom", PhantomSettings, "The generated data. A site may be given in part: what is left out keeps "
      "the value of its preset in `src/crossprobe/phantom/presets.py`, also where this table says required."),
     ("folders", Folders, "Where large files lie."),
+    ("ledger", LedgerSettings, "What is noted about arrivals, and where; see "
+     "[Schedule](../how-to/schedule.md)."),
+    ("arrivals", ArrivalsSettings, "When to train again."),
+    ("exchange", ExchangeSettings, "Two sites on two machines; see [Two sites](../how-to/two-sites.md)."),
     ("model", ModelSettings, "The architecture."),
     ("model.changes", TransUNetConfig, "Fields of the architecture that `model.changes` may set; the preset "
      "gives the rest."),

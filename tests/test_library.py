@@ -14,6 +14,8 @@ KEDRO_ONLY = (
     "pipelines",
     "datasets",
     "settings.py",
+    "orchestration",
+    "run_context.py",
     "hooks.py",
     "tracking",
     "command_line",

@@ -49,3 +49,11 @@ class PackageRefused(CrossprobeError):
 
 class RegistryError(CrossprobeError):
     """A model, version or alias that the registry does not have, or a change it cannot make."""
+
+
+class LedgerError(CrossprobeError):
+    """A ledger of arrivals that is locked, damaged, or written by a newer version."""
+
+
+class FolderBusy(CrossprobeError):
+    """Another run writes into the same data folder."""

@@ -21,6 +21,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from crossprobe.hooks import ExperimentHooks
+from crossprobe.run_context import RunContextHooks
 
 
 def project_path(relative: str) -> str:
@@ -108,4 +109,4 @@ CONFIG_LOADER_ARGS = {
 
 # ExperimentHooks extends kedro-mlflow's own hook; two of them would log everything twice.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
-HOOKS = (ExperimentHooks(),)
+HOOKS = (ExperimentHooks(), RunContextHooks())
