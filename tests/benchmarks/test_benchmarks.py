@@ -97,3 +97,24 @@ def test_nothing_of_the_pipelines_is_imported():
     code = "import sys, benchmarks.__main__; sys.exit(bool({'kedro', 'mlflow'} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'src'}"}
     assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+
+
+def test_the_floor_is_counted_without_computing(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT))
+    from benchmarks.floor import count_work
+
+    from crossprobe.evaluation.speed import gigaflops
+    from crossprobe.models.inference_form import inference_form
+    from crossprobe.models.transunet import TransUNet, TransUNetConfig
+
+    config = TransUNetConfig.mini(image_size=64)
+    works = {work.name: work for work in count_work(config, batch=2)}
+    inference = works["inference, one branch, bf16"]
+    # The counter knows matrix products, but not the fused attention of a processor.
+    form = inference_form(TransUNet(config), attention_as_products=True)
+    assert inference.gflop == pytest.approx(gigaflops(form, torch.zeros(1, 1, 64, 64)), rel=1e-6)
+    for name in ("MIM step, fp32", "fine-tune step, fp32"):
+        assert 2.5 * inference.gflop < works[name].gflop < 3.5 * inference.gflop, "a step is three passes"
+    weights = sum(one.numel() for one in form.parameters())
+    assert inference.least_mb * 2 * 2**20 == 2 * weights + 2 * 2 * 2 * 64 * 64
+    assert all(work.layers_mb > work.least_mb for work in works.values() if "step" not in work.name)
