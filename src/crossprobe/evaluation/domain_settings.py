@@ -40,7 +40,7 @@ class DistanceSettings(BaseModel):
     folds: int = Field(
         5, ge=2, le=20, description="Folds by patient of the classifier that tells devices apart"
     )
-    permutations: int = Field(200, ge=0, le=10000, description="Shuffles of patients between the devices")
+    permutations: int = Field(100, ge=0, le=10000, description="Shuffles of patients between the devices")
     resamples: int = Field(1000, ge=10, le=100000, description="Bootstrap samples of patients")
     confidence: float = Field(0.95, gt=0, lt=1, description="Level of intervals")
     seed: int = Field(0, ge=0, description="Of shuffles and samples")
