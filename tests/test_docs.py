@@ -85,8 +85,10 @@ def test_named_runs_name_what_exists(page):
     names = {folder.parent.name for folder in PIPELINES.glob("*/pipeline.py")}
     environments = {folder.name for folder in (PROJECT / "conf").iterdir() if folder.is_dir()}
     text = page.read_text(encoding="utf-8")
-    # A page may show how to make an environment of one's own.
-    environments |= set(re.findall(r"^`conf/(\w+)/parameters\.yml`:$", text, flags=re.MULTILINE))
+    # A page may show how to make an environment of one's own, and others may use it.
+    for shown in PAGES:
+        own = r"^`conf/(\w+)/parameters\.yml`:$"
+        environments |= set(re.findall(own, shown.read_text(encoding="utf-8"), flags=re.MULTILINE))
     for command in commands(text, "kedro run"):
         pipeline, environment = option(command, "pipeline"), option(command, "env")
         assert pipeline in {None, "<name>", *names}, f"{page.name}: {command}"
