@@ -145,7 +145,8 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
         scale = sum(others.values())
         parts |= _deal(rest, _counts({part: share / scale for part, share in others.items()}, len(rest)))
     if settings.stratify:
-        parts = spread_classes(parts, table["kind"].to_dict(), set(labelled), settings.labelled_parts)
+        kinds = {str(patient): str(kind) for patient, kind in table["kind"].items()}
+        parts = spread_classes(parts, kinds, set(labelled), settings.labelled_parts)
     sorted_parts = {part: sorted(parts[part]) for part in settings.fractions}
     return Split(site=site, parts=sorted_parts, seed=settings.seed, manifest_hash=manifest_hash(manifest))
 
