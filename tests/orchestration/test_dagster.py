@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
-SECONDS = 900
+SECONDS = 240
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 dagster = pytest.importorskip("dagster")
 
 
@@ -67,15 +67,19 @@ def daemon(project, tmp_path):
             "import os; from pathlib import Path; from crossprobe.orchestration import definitions as d;"
             "from crossprobe.pipelines.arrivals.nodes import record_training;"
             "d.run_stage('arrivals', to_outputs=['arrivals.decision']);"
-            "record_training(d._load('params:ledger')[0], d._load('arrivals.decision')[0])"
+            "record_training(d._settings()[1], d._decision())"
         )
         subprocess.run([sys.executable, "-c", code], cwd=project, check=True, capture_output=True)
+        # Its databases are made before the daemon comes, which would make them at the same moment.
+        instance = dagster.DagsterInstance.from_config(str(home))
+        instance.get_runs()
+        instance.all_instigator_state()
         log = open(tmp_path / "daemon.log", "w")  # noqa: SIM115 - open as long as the daemon
         module = "crossprobe.orchestration.definitions"
         command = [sys.executable, "-m", "dagster._daemon", "run", "-m", module]
         process = subprocess.Popen(command, cwd=project, stdout=log, stderr=log, start_new_session=True)
         try:
-            yield dagster.DagsterInstance.from_config(str(home)), tmp_path / "daemon.log"
+            yield instance, process, tmp_path / "daemon.log"
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             try:
@@ -86,9 +90,9 @@ def daemon(project, tmp_path):
             log.close()
 
 
-def wait_for(condition, log: Path):
+def wait_for(condition, process: subprocess.Popen, log: Path):
     deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         found = condition()
         if found:
             return found
@@ -105,7 +109,7 @@ def test_a_dropped_clip_is_taken_in_once(daemon, project):
     from crossprobe.data.ledger import Ledger
     from crossprobe.data.ledger_database import sqlite_url
 
-    instance, log = daemon
+    instance, process, log = daemon
 
     def finished(count: int):
         runs = instance.get_runs()
@@ -113,19 +117,19 @@ def test_a_dropped_clip_is_taken_in_once(daemon, project):
         assert dagster.DagsterRunStatus.FAILURE not in states, log.read_text()[-4000:]
         return states == [dagster.DagsterRunStatus.SUCCESS] * count
 
-    wait_for(lambda: finished(1), log)
+    wait_for(lambda: finished(1), process, log)
     landing = project / "landing" / "target"
     clip = sorted((landing / "videos").iterdir())[0]
     (landing / "videos" / "dropped ü.avi").write_bytes(clip.read_bytes() + b"\0")
     table = (landing / "metadata.csv").read_text().splitlines()
     row = next(line for line in table if clip.name in line).replace(clip.name, "dropped ü.avi")
     (landing / "metadata.csv").write_text("\n".join([*table, row]) + "\n")
-    wait_for(lambda: finished(2), log)
+    wait_for(lambda: finished(2), process, log)
     with Ledger(sqlite_url(project / "data" / "ledger.sqlite"), "public-data-only") as ledger:
         rows = ledger.recordings("target")
     assert [row["state"] for row in rows] == ["ingested"] * 7
     seen = max(tick.timestamp for tick in ticks(instance))
-    wait_for(lambda: [tick for tick in ticks(instance) if tick.timestamp > seen + 2], log)
+    wait_for(lambda: [tick for tick in ticks(instance) if tick.timestamp > seen + 2], process, log)
     last = ticks(instance)[0]
     assert last.status == dagster._core.scheduler.instigation.TickStatus.SKIPPED
     assert last.skip_reason == "nothing new"

@@ -31,6 +31,9 @@ from dagster import (
     op,
     sensor,
 )
+from pydantic import BaseModel
+
+from crossprobe.data.ledger import LedgerSettings
 
 PROJECT = Path(os.environ.get("CROSSPROBE_PROJECT", Path.cwd())).resolve()
 ENVIRONMENT = os.environ.get("CROSSPROBE_ENV") or None
@@ -56,10 +59,23 @@ def run_stage(pipeline: str, **selection: Any) -> None:
     run_pipeline(PROJECT, pipeline, ENVIRONMENT, **selection)
 
 
-def _load(*names: str) -> list[Any]:
+def _decision() -> dict[str, Any]:
     from crossprobe.orchestration.session import load
 
-    return load(PROJECT, ENVIRONMENT, list(names))
+    return load(PROJECT, ENVIRONMENT, "arrivals.decision")
+
+
+def _settings() -> tuple[dict[str, Path], LedgerSettings]:
+    """Landing folders by site, and the ledger's settings."""
+    from crossprobe.orchestration.session import load_settings
+    from crossprobe.pipelines.data_processing.settings import RawSettings
+
+    wanted: dict[str, type[BaseModel]] = {
+        **{f"{site}.raw": RawSettings for site in SITES},
+        "ledger": LedgerSettings,
+    }
+    *raw, ledger = load_settings(PROJECT, ENVIRONMENT, wanted)
+    return {site: each.folder for site, each in zip(SITES, raw, strict=True)}, ledger
 
 
 @op(
@@ -70,7 +86,7 @@ def _load(*names: str) -> list[Any]:
 def ingest(context: OpExecutionContext):
     """Runs the pipeline `arrivals` up to its decision; the output says which way it goes on."""
     run_stage("arrivals", to_outputs=["arrivals.decision"])
-    [decision] = _load("arrivals.decision")
+    decision = _decision()
     context.log.info(f"arrivals: {decision['reason']}")
     yield Output(decision, "due" if decision["retrain"] else "quiet")
 
@@ -91,7 +107,7 @@ def conclude(context: OpExecutionContext, decision: dict) -> None:
     """Puts the training on record, so that the same data are not trained on again."""
     from crossprobe.pipelines.arrivals.nodes import record_training
 
-    record_training(_load("params:ledger")[0], decision)
+    record_training(_settings()[1], decision)
 
 
 @job(executor_def=in_process_executor, description="Ingest, decide, and train again if it is due.")
@@ -119,8 +135,7 @@ def landing_folders(context: SensorEvaluationContext):
     from crossprobe.orchestration.landing import content_hash, look
     from crossprobe.pipelines.ledger import open_ledger
 
-    *raw, settings = _load(*(f"params:{site}.raw" for site in SITES), "params:ledger")
-    folders = {site: each.folder for site, each in zip(SITES, raw, strict=True)}
+    folders, settings = _settings()
     try:
         landing = look(folders)
     except OSError as error:

@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from crossprobe.errors import CrossprobeError
 
@@ -44,17 +48,47 @@ def run_pipeline(
         session.run(pipeline_names=[pipeline], **selection)
 
 
-def load(project: Path, environment: str | None, names: list[str]) -> list[Any]:
-    """Loads entries of the catalog.
+def load(project: Path, environment: str | None, name: str) -> Any:
+    """Loads an entry of the catalog.
 
     Args:
         project: The project folder.
         environment: Configuration environment.
-        names: Of the entries.
+        name: Of the entry.
 
     Returns:
-        Their values.
+        Its value.
     """
+    with _context(project, environment) as context:
+        return context.catalog.load(name)
+
+
+def load_settings(project: Path, environment: str | None, wanted: Mapping[str, type[BaseModel]]) -> list[Any]:
+    """Reads parameters and checks them against their models.
+
+    By hand, since Kedro types a parameter only where a pipeline that it has loaded asks for it.
+
+    Args:
+        project: The project folder.
+        environment: Configuration environment.
+        wanted: Model by dotted name of the parameter.
+
+    Returns:
+        The settings, in the order asked for.
+    """
+    with _context(project, environment) as context:
+        parameters = context.config_loader["parameters"]
+    found = []
+    for name, model in wanted.items():
+        value = parameters
+        for key in name.split("."):
+            value = value[key]
+        found.append(model.model_validate(value))
+    return found
+
+
+@contextmanager
+def _context(project: Path, environment: str | None) -> Iterator[Any]:
     from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
 
@@ -62,13 +96,7 @@ def load(project: Path, environment: str | None, names: list[str]) -> list[Any]:
     os.chdir(project)
     with KedroSession.create(project, env=environment) as session:
         assert isinstance(session, KedroSession)
-        context = session.load_context()
-        return [
-            context.params[name.removeprefix("params:")]
-            if name.startswith("params:")
-            else context.catalog.load(name)
-            for name in names
-        ]
+        yield session.load_context()
 
 
 def run_in_new_process(
