@@ -1,6 +1,6 @@
 """Loss curves in bf16 and fp32 end within noise of each other, over three seeds.
 
-`CROSSPROBE_PRECISION_STEPS=600 python -m pytest -s tests/training/test_precision.py` prints a longer comparison.
+`CROSSPROBE_PRECISION_STEPS=600 python -m pytest tests/training/test_precision.py` prints a longer comparison.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def test_bf16_ends_where_fp32_does(tmp_path, name, one_thread, capsys):
     means = {precision: np.mean(found) for precision, found in ends.items()}
     noise = np.sqrt(np.mean([np.var(found, ddof=1) for found in ends.values()]))
     with capsys.disabled():
-        print(
+        print(  # noqa: T201 - the figures are asked for
             f"\n{name}, {STEPS} steps, mean of the last ten losses over seeds {SEEDS}: "
             + ", ".join(f"{precision} {np.round(found, 4).tolist()}" for precision, found in ends.items())
             + f"; difference of means {means['bf16'] - means['fp32']:+.4f}, deviation of a seed {noise:.4f}"
