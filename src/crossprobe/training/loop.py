@@ -27,6 +27,7 @@ from crossprobe.training.pieces import Pieces
 from crossprobe.training.progress_file import Progress, load_finished, load_progress, save_progress
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.settings import OptimiserSettings, TrainingSettings
+from crossprobe.training.stagnation import has_stagnated, plateau_scale
 from crossprobe.training.synchronised_norm import synchronise_norms
 from crossprobe.training.task import Task
 
@@ -150,7 +151,7 @@ class _Run:
 
     def finish(self) -> TrainingResult:
         settings, progress = self.settings, self.progress
-        remaining = range(progress.step, self.total)
+        remaining = range(progress.step, progress.step if progress.finished else self.total)
         shown = track(remaining, self.title, total=len(remaining)) if self.ranks.first else remaining
         for step in shown:
             loss, figures = self._step(step)
@@ -160,6 +161,10 @@ class _Run:
                 self._record("train", {"loss": loss, "learning_rate": self._rate(step), **figures})
             if progress.step % settings.validate_every == 0 or last:
                 self._validate()
+                if not last and has_stagnated(self._figures(), settings.early_stopping):
+                    log.info("%s: ended early at step %d of %d", self.title, progress.step, self.total)
+                    progress.stopped_early = True
+                    break
             if progress.step % settings.save_every == 0 and not last:
                 self._save()
         if not progress.finished:
@@ -231,7 +236,15 @@ class _Run:
             )
 
     def _rate(self, step: int) -> float:
-        return learning_rate(step, self.total, self.settings)
+        rate = learning_rate(step, self.total, self.settings)
+        if self.settings.schedule == "plateau":
+            rate *= plateau_scale(self._figures(), self.settings.plateau)
+        return rate
+
+    def _figures(self) -> list[float]:
+        """The deciding figure of every validation so far."""
+        wanted = ("validation", self.task.figure)
+        return [row["value"] for row in self.progress.history if (row["part"], row["metric"]) == wanted]
 
     def _update_average(self, decay: float) -> None:
         for name, value in self.task.module.state_dict().items():
@@ -320,6 +333,8 @@ def build_optimiser(
 def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
     """Gives the learning rate of a step: linear warm-up, then constant or half a cosine to zero.
 
+    What `plateau` takes off depends on the validation figures and comes on top, see `plateau_scale`.
+
     Args:
         step: Step number, from zero.
         total: Steps of the whole run.
@@ -331,7 +346,7 @@ def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
     peak = settings.optimiser.learning_rate
     if step < settings.warmup_steps:
         return peak * (step + 1) / settings.warmup_steps
-    if settings.schedule == "constant":
+    if settings.schedule != "cosine":
         return peak
     share = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * share))

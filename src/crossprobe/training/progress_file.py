@@ -30,8 +30,9 @@ class Progress:
         best_step: Step of the best validation figure so far, -1 before the first.
         best_figure: That figure.
         history: Rows of step, part, metric and value.
-        finished: The whole budget is done, and only the best weights are kept.
+        finished: Nothing is left to do, and only the best weights are kept.
         pieces: Micro-batches a step is cut into; more than asked for once memory ran out.
+        stopped_early: The validation figure stagnated before the budget was used up.
     """
 
     step: int = 0
@@ -40,6 +41,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
     pieces: int = 1
+    stopped_early: bool = False
 
 
 def save_progress(
@@ -144,7 +146,7 @@ def _header(path: Path, identity: str, total: int) -> tuple[dict[str, str], Prog
             f"{path} belongs to another run (fingerprint {owner[:12]}, this run is {identity[:12]}): data, "
             "parameters or code differ; remove the file to start afresh"
         )
-    if progress.finished and progress.step != total:
+    if progress.finished and progress.step != total and not progress.stopped_early:
         raise CrossprobeError(
             f"{path} holds a run finished after {progress.step} steps, which cannot go on to {total}; "
             "remove the file to start afresh"

@@ -18,6 +18,25 @@ class OptimiserSettings(BaseModel):
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd; unused by the others")
 
 
+class EarlyStoppingSettings(BaseModel):
+    """When a run ends before its budget: the validation figure no longer falls."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_delta: float = Field(0.001, ge=0, description="A smaller fall of the figure is none")
+    patience: int = Field(3, gt=0, description="Validations without a fall before the run ends")
+
+
+class PlateauSettings(BaseModel):
+    """When the learning rate falls under the schedule `plateau`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    factor: float = Field(0.5, gt=0, lt=1, description="What the rate is multiplied by")
+    min_delta: float = Field(0.0, ge=0, description="A smaller fall of the validation figure is none")
+    patience: int = Field(3, gt=0, description="Validations without a fall before the rate falls")
+
+
 class TrainingSettings(BaseModel):
     """The budget and the course of one training run.
 
@@ -32,7 +51,13 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(gt=0, description="Samples an optimiser step sees, over all micro-batches")
     accumulate: int = Field(1, gt=0, description="Micro-batches a step is split into")
     optimiser: OptimiserSettings
-    schedule: Literal["constant", "cosine"] = Field("cosine", description="Learning rate after the warm-up")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        "cosine", description="Learning rate after the warm-up"
+    )
+    plateau: PlateauSettings = Field(default_factory=PlateauSettings)
+    early_stopping: EarlyStoppingSettings | None = Field(
+        None, description="End early; the whole budget is used when empty"
+    )
     warmup_steps: int = Field(0, ge=0, description="Steps of linear warm-up")
     gradient_clip: float | None = Field(None, gt=0, description="Largest norm of the gradient")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Average the weights with this decay")
