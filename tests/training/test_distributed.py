@@ -102,7 +102,7 @@ def test_a_built_task_cannot_be_shared(session):
 
 
 def test_a_batch_that_cannot_be_dealt(session, tmp_path):
-    with pytest.raises(RankFailed, match="batch_size 8 is not a multiple of 3 processes"):
+    with pytest.raises(CrossprobeError, match="batch_size 8 is not a multiple of 3 processes"):
         session(processes=3).run(fragile(tmp_path, "never"))
 
 

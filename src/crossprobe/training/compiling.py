@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from torch import nn
-from torch._dynamo.exc import TorchDynamoException
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,9 @@ def is_compiler_error(error: BaseException) -> bool:
     Returns:
         True for errors of tracing and of code generation, such as a missing C++ compiler or Triton.
     """
-    return isinstance(error, TorchDynamoException)
+    # Importing the compiler takes a second; where nobody has, nothing of it can have failed.
+    compiler = sys.modules.get("torch._dynamo.exc")
+    return compiler is not None and isinstance(error, compiler.TorchDynamoException)
 
 
 def give_up_compiling(module: nn.Module, title: str, error: BaseException) -> None:

@@ -3,7 +3,7 @@
 The node's own process launches workers through torch's elastic agent and waits; it keeps the session, the
 catalog and the tracker, of which workers know nothing. A worker reads its assignment from the run's folder;
 the first of them writes the run's state there, as a run in one process does. When a worker dies the agent
-stops the others and starts all again from that state, a bounded number of times.
+stops the others, and all start again from that state, a bounded number of times.
 """
 
 from __future__ import annotations
@@ -55,10 +55,20 @@ def launch(folder: Path, title: str, runtime: Runtime) -> None:
         RankFailed: If a worker died more often than it may, with that worker's own error, or if a machine
             did not come in time.
     """
-    settings, run_id = runtime.settings.distribution, f"{folder.name}-{uuid.uuid4().hex[:8]}"
+    settings = runtime.settings.distribution
     endpoint = settings.rendezvous if settings.nodes > 1 and settings.rendezvous else f"{_LOCAL}:0"
-    with _offered(folder, run_id, runtime, endpoint) if settings.nodes > 1 else contextlib.nullcontext():
-        take_part(folder, title, run_id, settings, runtime.processes_per_node, endpoint, host=True)
+    for restarts_left in range(settings.max_restarts, -1, -1):
+        # The agent's own restarts would meet the addresses that dead processes left behind.
+        run_id = f"{folder.name}-{uuid.uuid4().hex[:8]}"
+        offered = _offered(folder, run_id, runtime, endpoint) if settings.nodes > 1 else None
+        try:
+            with offered or contextlib.nullcontext():
+                take_part(folder, title, run_id, settings, runtime.processes_per_node, endpoint, host=True)
+            return
+        except RankFailed as error:
+            if not restarts_left or not isinstance(error.__cause__, ChildFailedError):
+                raise
+            log.warning("%s; all start again from the last checkpoint", error)
 
 
 def take_part(
@@ -96,14 +106,14 @@ def take_part(
         rdzv_backend="c10d",
         rdzv_endpoint=endpoint,
         rdzv_configs={"join_timeout": settings.timeout_s, "timeout": settings.timeout_s, "is_host": host},
-        max_restarts=settings.max_restarts,
+        max_restarts=0,
         start_method="spawn",
         local_addr=meeting_place if host else own_address,
     )
     try:
         with _own_signals(), tempfile.TemporaryDirectory() as errors:
             config.logs_specs = DefaultLogsSpecs(log_dir=errors)
-            results = elastic_launch(config, work)(str(folder), settings.nodes == 1)
+            results = elastic_launch(config, work)(str(folder), run_id, settings.nodes == 1)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise RankFailed(f"{title}: process {rank} failed: {_own_words(failure.message)}") from error
@@ -118,20 +128,23 @@ def take_part(
 
 
 @record
-def work(folder: str, alone: bool) -> str | None:
+def work(folder: str, run_id: str, alone: bool) -> str | None:
     """What a worker does: joins the others, builds the task, trains.
 
     Args:
         folder: Holds the assignment.
+        run_id: Of this attempt.
         alone: Whether all workers run on this machine.
 
     Returns:
         Nothing, or the message of a loss that diverged: starting again would not help.
     """
     _end_with_parent()
+    # At once, also while it waits for another process inside an exchange.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assignment = Assignment.load(Path(folder))
     settings = assignment.runtime.distribution
-    with _group(assignment, settings, alone) as ranks:
+    with _group(assignment, settings, run_id, alone) as ranks:
         logging.basicConfig(level=logging.INFO if ranks.first else logging.WARNING)
         runtime = resolve(assignment.runtime, ranks)
         task, samples = assignment.build(Path(folder), runtime)
@@ -146,7 +159,9 @@ def work(folder: str, alone: bool) -> str | None:
 
 
 @contextlib.contextmanager
-def _group(assignment: Assignment, settings: DistributionSettings, alone: bool) -> Iterator[Ranks]:
+def _group(
+    assignment: Assignment, settings: DistributionSettings, run_id: str, alone: bool
+) -> Iterator[Ranks]:
     """The process group of all workers, for the time of a run."""
     place = {name: int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")}
     ranks = Ranks(place["RANK"], place["WORLD_SIZE"], place["LOCAL_RANK"])
@@ -157,11 +172,17 @@ def _group(assignment: Assignment, settings: DistributionSettings, alone: bool) 
             os.environ.setdefault(name, "lo")
     if assignment.runtime.threads is None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // place["LOCAL_WORLD_SIZE"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(seconds=settings.timeout_s))
-    try:
-        yield ranks
-    finally:
-        dist.destroy_process_group()
+    patience = timedelta(seconds=settings.timeout_s)
+    store = dist.TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=patience
+    )
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=dist.PrefixStore(run_id, store), rank=ranks.rank, world_size=ranks.count, timeout=patience,
+    )  # fmt: skip
+    yield ranks
+    # Not after an error: it would wait for processes that wait for this one.
+    dist.destroy_process_group()
 
 
 @contextlib.contextmanager

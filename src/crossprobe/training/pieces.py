@@ -28,6 +28,24 @@ log = logging.getLogger(__name__)
 NOTE_NAME = "pieces"
 
 
+def check_even(settings: TrainingSettings, processes: int, title: str) -> None:
+    """Refuses a batch that cannot be dealt evenly.
+
+    Args:
+        settings: Batch size and micro-batches.
+        processes: How many share it.
+        title: Of the run, for the error.
+
+    Raises:
+        CrossprobeError: If somebody would get less than the others.
+    """
+    if settings.batch_size % (processes * settings.accumulate):
+        raise CrossprobeError(
+            f"{title}: batch_size {settings.batch_size} is not a multiple of {processes} processes times "
+            f"accumulate {settings.accumulate}; change one of them"
+        )
+
+
 class Pieces:
     """The micro-batches of a run, and their number, which grows when memory runs out.
 
@@ -51,11 +69,7 @@ class Pieces:
         # On a CPU frames lie in memory already.
         self._prefetch = getattr(task, "prefetch", None) if runtime.device.type != "cpu" else None
         processes = runtime.ranks.count
-        if settings.batch_size % (processes * settings.accumulate):
-            raise CrossprobeError(
-                f"{title}: batch_size {settings.batch_size} is not a multiple of {processes} processes times "
-                f"accumulate {settings.accumulate}; change one of them"
-            )
+        check_even(settings, processes, title)
         self._samples = settings.batch_size // processes
         asked = runtime.settings.micro_batch
         self.count = pieces_for(self._samples, settings.accumulate, None if asked == "auto" else asked)

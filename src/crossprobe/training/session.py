@@ -18,6 +18,7 @@ from crossprobe.training.assignment import Assignment, class_path
 from crossprobe.training.distributed import launch
 from crossprobe.training.frame_source import FrameSource
 from crossprobe.training.loop import TrainingResult, finished, train
+from crossprobe.training.pieces import check_even
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.settings import TrainingSettings
 from crossprobe.training.task import Job, Task
@@ -127,6 +128,7 @@ class TrainingSession:
                 f"{self.title} runs in one process only: set runtime.distribution.nodes and "
                 "processes_per_node to 1"
             )
+        check_even(self.settings, self.runtime.processes, self.title)
         assignment = Assignment(
             title=self.title, identity=identity, store=self.store.path.resolve(), labels=self.store.labels,
             settings=self.settings, runtime=self.runtime.settings, job_class=class_path(work),
