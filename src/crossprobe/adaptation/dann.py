@@ -140,8 +140,8 @@ def collapse_warnings(
     found = []
     if accuracy >= settings.collapse_accuracy:
         found.append(
-            f"the discriminator still tells the sites apart (domain accuracy {accuracy:.2f}, chance is 0.50): "
-            "the features were not made alike"
+            "the discriminator still tells the sites apart "
+            f"(domain accuracy {accuracy:.2f}, chance is 0.50): the features were not made alike"
         )
     if accuracy <= 1 - settings.collapse_accuracy:
         found.append(
