@@ -82,6 +82,9 @@ def test_collapse_is_named():
     won = collapse_warnings(0.99, {"a": 0.4, "b": 0.6}, settings, ("a", "b"))
     assert len(won) == 1
     assert "0.99" in won[0]
+    outrun = collapse_warnings(0.05, {"a": 0.4, "b": 0.6}, settings, ("a", "b"))
+    assert len(outrun) == 1
+    assert "outran" in outrun[0]
     lost = collapse_warnings(0.5, {"a": 1.0, "b": 0.0}, settings, ("a", "b"))
     assert len(lost) == 1
     assert "b" in lost[0]

@@ -30,7 +30,10 @@ class DannSettings(BaseModel):
     hidden: int = Field(128, gt=0, description="Width of the discriminator's hidden layer")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the discriminator")
     collapse_accuracy: float = Field(
-        0.9, gt=0.5, le=1, description="Domain accuracy above which the discriminator has won"
+        0.9,
+        gt=0.5,
+        le=1,
+        description="Domain accuracy at which the discriminator has won; 1 less this: it is outrun",
     )
     collapse_share: float = Field(
         0.02, ge=0, lt=0.5, description="Share of target predictions below which a class has vanished"
@@ -137,8 +140,13 @@ def collapse_warnings(
     found = []
     if accuracy >= settings.collapse_accuracy:
         found.append(
-            f"the discriminator still tells the sites apart (domain accuracy {accuracy:.2f}, chance is "
-            "0.50): the features were not made alike"
+            "the discriminator still tells the sites apart "
+            f"(domain accuracy {accuracy:.2f}, chance is 0.50): the features were not made alike"
+        )
+    if accuracy <= 1 - settings.collapse_accuracy:
+        found.append(
+            f"the features outran the discriminator, which is wrong about the sites (domain accuracy "
+            f"{accuracy:.2f}, chance is 0.50) and so could tell them apart: lower dann.weight"
         )
     vanished = [name for name in classes if shares.get(name, 0.0) < settings.collapse_share]
     if vanished:
