@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import importlib.metadata
+import shutil
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from crossprobe.errors import CrossprobeError
 from crossprobe.prediction.judged import Judged
 
 LARGEST_SEGMENTATION = 5000
+LARGEST_NIFTI_1 = 32767
+COPIED_BYTES = 1 << 20
 MULTI_FRAME_ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 SINGLE_FRAME_ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
 FRAME_CONTENT, IN_STACK_POSITION = 0x00209111, 0x00209057
@@ -61,13 +65,12 @@ class VolumeSink:
         """
         self.stream.close()
         if self.numbers:
-            masks = np.memmap(self.raw, np.uint8, "r", shape=(len(self.numbers), *self.shape))
+            shape = (len(self.numbers), *self.shape)
             if self.nifti:
-                write_nifti(masks, self.spacing_mm, self.folder / "masks.nii.gz")
+                write_nifti(self.raw, shape, self.spacing_mm, self.folder / "masks.nii.gz")
             if self.dicom_seg:
                 path = self.folder / "masks.dcm"
-                write_segmentation(masks, self.numbers, self.spacing_mm, self.output, path)
-            del masks
+                write_segmentation(self.raw, shape, self.numbers, self.spacing_mm, self.output, path)
         self.raw.unlink()
 
     def abandon(self) -> None:
@@ -92,24 +95,42 @@ def require_formats(nifti: bool, dicom_seg: bool) -> None:
             raise CrossprobeError(f"{library} is needed for this format; {INSTALL}")
 
 
-def write_nifti(masks: np.ndarray, spacing_mm: float | None, path: Path) -> None:
+def write_nifti(raw: Path, shape: tuple[int, int, int], spacing_mm: float | None, path: Path) -> None:
     """Writes masks as NIfTI: x is the column, y the row, z the frame.
 
+    The bytes of the scratch file have that order already, so they are copied behind a header.
+
     Args:
-        masks: uint8 [N, H, W] of 0 and 1, may lie on disk.
+        raw: File of uint8 [N, H, W] of 0 and 1.
+        shape: N, H, W.
         spacing_mm: Side of a pixel, mm; None leaves 1 in the header and the unit unset.
         path: The file, `.nii.gz`.
     """
     import nibabel
 
+    frames, height, width = shape
+    kind = nibabel.Nifti2Header if max(shape) > LARGEST_NIFTI_1 else nibabel.Nifti1Header
+    header = kind()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((width, height, frames))
     side = spacing_mm or 1.0
-    image = nibabel.Nifti1Image(masks.transpose(2, 1, 0), np.diag([side, side, 1.0, 1.0]), dtype=np.uint8)
-    image.header.set_xyzt_units(xyz="mm" if spacing_mm else "unknown")
-    nibabel.save(image, path)
+    header.set_zooms((side, side, 1.0))
+    header.set_sform(np.diag([side, side, 1.0, 1.0]), code="scanner")
+    header.set_xyzt_units(xyz="mm" if spacing_mm else "unknown")
+    header.set_data_offset(header.single_vox_offset)
+    with gzip.open(path, "wb", compresslevel=6) as stream, open(raw, "rb") as masks:
+        header.write_to(stream)
+        stream.write(bytes(header.single_vox_offset - stream.tell()))
+        shutil.copyfileobj(masks, stream, COPIED_BYTES)
 
 
 def write_segmentation(
-    masks: np.ndarray, numbers: Sequence[int], spacing_mm: float | None, patient_id: str, path: Path
+    raw: Path,
+    shape: tuple[int, int, int],
+    numbers: Sequence[int],
+    spacing_mm: float | None,
+    patient_id: str,
+    path: Path,
 ) -> None:
     """Writes masks as a DICOM segmentation.
 
@@ -117,7 +138,8 @@ def write_segmentation(
     its UIDs neither, because they lead back to the patient.
 
     Args:
-        masks: uint8 [N, H, W] of 0 and 1, may lie on disk.
+        raw: File of uint8 [N, H, W] of 0 and 1.
+        shape: N, H, W.
         numbers: Of the frames in the clip, from 0.
         spacing_mm: Side of a pixel, mm, where known.
         patient_id: Pseudonym.
@@ -126,13 +148,18 @@ def write_segmentation(
     Raises:
         CrossprobeError: More frames than are taken.
     """
-    if len(masks) > LARGEST_SEGMENTATION:
+    if len(numbers) > LARGEST_SEGMENTATION:
         raise CrossprobeError(
-            f"{len(masks)} frames are more than the {LARGEST_SEGMENTATION} that one DICOM segmentation is "
+            f"{len(numbers)} frames are more than the {LARGEST_SEGMENTATION} that one DICOM segmentation is "
             "made of here; ask for NIfTI or PNG"
         )
-    segmentation = _first_frame(masks[:1], spacing_mm, patient_id)
-    _add_frames(segmentation, masks, numbers)
+    first = next(_blocks(raw, shape, 1))
+    segmentation = _first_frame(first, spacing_mm, patient_id)
+    _add_frames(segmentation, numbers)
+    # Frames follow one another bit by bit; eight frames at a time end on a whole byte.
+    packed = (np.packbits(block.ravel(), bitorder="little").tobytes() for block in _blocks(raw, shape, 8))
+    bits = b"".join(packed)
+    segmentation.PixelData = bits + b"\0" * (len(bits) % 2)
     segmentation.save_as(path)
 
 
@@ -170,7 +197,7 @@ def _first_frame(mask: np.ndarray, spacing_mm: float | None, patient_id: str) ->
     )
 
 
-def _add_frames(segmentation: Any, masks: np.ndarray, numbers: Sequence[int]) -> None:
+def _add_frames(segmentation: Any, numbers: Sequence[int]) -> None:
     """Puts all frames in the place of the one, as a stack along the number of the frame."""
     from pydicom.dataset import Dataset
 
@@ -198,13 +225,16 @@ def _add_frames(segmentation: Any, masks: np.ndarray, numbers: Sequence[int]) ->
     for source in segmentation.get("SourceImageSequence", ()):
         source.ReferencedSOPClassUID = MULTI_FRAME_ULTRASOUND
     segmentation.PerFrameFunctionalGroupsSequence = groups
-    segmentation.NumberOfFrames = len(masks)
-    # Frames follow one another bit by bit; eight frames at a time end on a whole byte.
-    bits = b"".join(
-        np.packbits(np.ascontiguousarray(masks[start : start + 8]).ravel(), bitorder="little").tobytes()
-        for start in range(0, len(masks), 8)
-    )
-    segmentation.PixelData = bits + b"\0" * (len(bits) % 2)
+    segmentation.NumberOfFrames = len(numbers)
+
+
+def _blocks(raw: Path, shape: tuple[int, int, int], size: int) -> Iterator[np.ndarray]:
+    """Reads masks from the scratch file, a few at a time; mapped into memory they would all stay there."""
+    frames, height, width = shape
+    with open(raw, "rb") as stream:
+        for _ in range(0, frames, size):
+            block = np.frombuffer(stream.read(size * height * width), np.uint8)
+            yield block.reshape(-1, height, width)
 
 
 def _anonymous_clip(shape: tuple[int, ...], spacing_mm: float | None, patient_id: str) -> Any:
