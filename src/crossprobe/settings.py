@@ -10,6 +10,7 @@ from typing import Any
 # mlflow, kedro and dagster all phone home by default; nothing here may leave the site unasked.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 # Raised inside libraries at every start, about their own code or about a use that Kedro documents: a node of
 # one namespace may read a data set of another.

@@ -109,6 +109,31 @@ def test_crops_are_distributed_like_the_rejection_loop():
     assert stats.ks_2samp(usual[:, 2] * usual[:, 3], ours[:, 2] * ours[:, 3]).pvalue > 1e-3
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10_000), side=st.integers(2, 90), size=st.integers(1, 120), channels=st.integers(1, 3)
+)
+def test_the_processors_kernel_is_the_sampling_at_a_grid(seed, side, size, channels):
+    images = torch.rand(6, channels, side, side, generator=torch.Generator().manual_seed(seed))
+    numbers = uniform(23, seed, 0, torch.arange(6), 0)
+    boxes, flip = draw_crops(numbers[:, :22], side, DEFAULT), numbers[:, 22] < 0.5
+    found = crop_resize(images, boxes, flip, size)
+    torch.testing.assert_close(
+        found.double(), crop_resize(images.double(), boxes, flip, size), rtol=0, atol=2e-5
+    )
+
+
+def test_places_between_pixels_and_gradients_are_left_to_the_grid():
+    images, box = torch.rand(1, 1, 20, 20), torch.tensor([[2.0, 3.0, 10.0, 11.0]])
+    whole = crop_resize(images, box, NO, 20)
+    shifted = crop_resize(images, box + torch.tensor([0.5, 0.0, 0.0, 0.0]), NO, 20)
+    assert not torch.allclose(whole, shifted, atol=1e-3)
+    images.requires_grad_()
+    crop_resize(images, box, NO, 20).sum().backward()
+    assert images.grad is not None
+    assert images.grad.sum() == pytest.approx(400, rel=1e-4)
+
+
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10_000), side=st.integers(8, 300), smallest=st.floats(0.01, 1.0))
 def test_crops_lie_inside(seed, side, smallest):

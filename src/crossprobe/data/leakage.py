@@ -152,16 +152,31 @@ def frame_signature(image: np.ndarray) -> np.ndarray:
         Shape [4096], float32, of length 1; shorter for a frame that is mostly black, so that it is like
         nothing.
     """
-    levels = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    normal, tissue = local_detail(image, SIDE, SIDE)
+    normal -= tissue * (normal.sum() / max(float(tissue.sum()), 1.0))
+    length = max(float(np.linalg.norm(normal)), LEAST_CONTENT * SIDE)
+    return np.asarray(normal / length, dtype=np.float32).ravel()
+
+
+def local_detail(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divides local mean and contrast out of a frame, within the tissue.
+
+    Args:
+        image: Shape [H, W], uint8, without padding.
+        height: Rows of the result, px.
+        width: Columns of the result, px.
+
+    Returns:
+        Detail and tissue, each [height, width], float32: detail in -2 to 2 and 0 outside the tissue, tissue 1
+        or 0.
+    """
+    levels = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     bright = (levels >= DARKEST_TISSUE).astype(np.uint8)
     # One block in from the outline, whose step from black to grey would outweigh all else.
     tissue = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1).astype(np.float32)
     detail = (levels - _blurred(levels, tissue, SIGMA)) * tissue
     contrast = np.sqrt(np.maximum(_blurred(detail**2, tissue, 2 * SIGMA), 0))
-    normal = np.clip(detail / (contrast + 2), -2, 2) * tissue
-    normal -= tissue * (normal.sum() / max(float(tissue.sum()), 1.0))
-    length = max(float(np.linalg.norm(normal)), LEAST_CONTENT * SIDE)
-    return np.asarray(normal / length, dtype=np.float32).ravel()
+    return np.clip(detail / (contrast + 2), -2, 2) * tissue, tissue
 
 
 def _blurred(values: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:

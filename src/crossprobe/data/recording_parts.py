@@ -19,7 +19,7 @@ from crossprobe.data.file_hashes import FileState, file_state
 from crossprobe.data.fingerprint import code_hash, fingerprint
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.manifest import Rejection
-from crossprobe.data.mask_files import mask_files
+from crossprobe.data.mask_files import mask_files, mask_pieces
 from crossprobe.data.recording_frames import CARRIED, STAGE, RecordingFrames, write_recording
 
 FORMAT = "crossprobe-part-1"
@@ -33,6 +33,7 @@ DECODING_CODE = (
     "crossprobe.data.geometry",
     "crossprobe.data.mask_files",
     "crossprobe.data.overlay",
+    "crossprobe.data.preprocessing",
     "crossprobe.data.recording_frames",
     "crossprobe.data.ultrasound_area",
     "crossprobe.data.video",
@@ -71,7 +72,8 @@ def recording_files(record: Mapping[str, Any]) -> list[Path]:
     """
     folders = (record["masks"], record["truths"])
     labels = [mask_files(folder if isinstance(folder, str) else None)[0] for folder in folders]
-    return [Path(record["path"]), *(files[frame] for files in labels for frame in sorted(files))]
+    masks = [files[frame] for files in labels for frame in sorted(files)]
+    return [Path(record["path"]), *(piece for mask in masks for piece in mask_pieces(mask))]
 
 
 def recording_content(record: Mapping[str, Any], hash_file: Callable[[Path], str]) -> RecordingContent:
@@ -101,7 +103,11 @@ def recording_content(record: Mapping[str, Any], hash_file: Callable[[Path], str
             unreadable = unreadable or (
                 f"{what} cannot be read ({error.strerror}); let the account that runs this read it"
             )
-    labels = [(frame, file.name, hashes[str(file)]) for frame, file in sorted(masks.items())]
+    labels = [
+        (frame, piece.name, hashes[str(piece)])
+        for frame, mask in sorted(masks.items())
+        for piece in mask_pieces(mask)
+    ]
     return RecordingContent(
         hashes[str(paths[0])],
         [(str(path), hashes[str(path)]) for path in paths],

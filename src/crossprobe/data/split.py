@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crossprobe.data.fingerprint import fingerprint
 from crossprobe.data.manifest import manifest_hash
+from crossprobe.data.split_classes import spread_classes
 from crossprobe.errors import InvalidMetadata, LeakageFound
 
 
@@ -102,7 +103,7 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
 
     Patients are ordered by a hash of seed and id within their class, and every part takes its turns evenly
     along that line, so each part gets its share of each class to within one patient. Parts that need labels
-    are filled first, from the labelled patients.
+    are filled first, from the labelled patients. A class with a patient for every part is in every part.
 
     Args:
         manifest: Of this site; columns patient, class, labelled.
@@ -143,6 +144,13 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     if others:
         scale = sum(others.values())
         parts |= _deal(rest, _counts({part: share / scale for part, share in others.items()}, len(rest)))
+    if settings.stratify:
+        parts = spread_classes(
+            parts,
+            {str(name): str(kind) for name, kind in table["kind"].items()},
+            set(labelled),
+            settings.labelled_parts,
+        )
     return _split(manifest, settings, site, {name: part for part in parts for name in parts[part]})
 
 

@@ -60,6 +60,19 @@ def margin_confidence(probability: Tensor) -> Tensor:
     return (2.0 * probability - 1.0).abs()
 
 
+def confidence_of(probability: Tensor, mode: FusionMode) -> Tensor:
+    """How sure a fused probability is, in the measure that it was fused by; entropy for the plain average.
+
+    Args:
+        probability: Any shape, in [0, 1].
+        mode: How it was fused.
+
+    Returns:
+        Same shape, in [0, 1].
+    """
+    return (margin_confidence if mode == "margin" else entropy_confidence)(probability)
+
+
 def fuse(probabilities: Tensor, mode: FusionMode, evidence: Tensor | None = None) -> Fused:
     """Averages the branches of each pixel, weighted by confidence.
 

@@ -75,9 +75,19 @@ class Ensemble:
         mirrored = None
         if any(answer.flip_evidence for answer in self.answers.values()):
             mirrored = self.predictor.logits(torch.as_tensor(images).flip(-1)).flip(-1)
-        return {name: self._answer(answer, logits, mirrored) for name, answer in self.answers.items()}
+        return {name: self.fused(answer, logits, mirrored) for name, answer in self.answers.items()}
 
-    def _answer(self, answer: FusedAnswer, logits: Tensor, mirrored: Tensor | None) -> Fused:
+    def fused(self, answer: FusedAnswer, logits: Tensor, mirrored: Tensor | None) -> Fused:
+        """Makes one answer of what the branches say.
+
+        Args:
+            answer: How.
+            logits: [branches, B, 1, S, S].
+            mirrored: Those of mirrored images, mirrored back; needed for flip evidence only.
+
+        Returns:
+            Probability [B, 1, S, S] and weights.
+        """
         probabilities = self._probabilities(logits, answer.calibrated)
         evidence = None
         if answer.flip_evidence is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from crossprobe.errors import CrossprobeError
+from crossprobe.fusion.inference_settings import InferenceSettings
+from crossprobe.fusion.recorded_graphs import RecordedGraphs
 from crossprobe.models.checkpoint import Checkpoint, load_weights
 from crossprobe.models.config import TransUNetConfig
+from crossprobe.models.inference_form import inference_form
 from crossprobe.models.input_scaling import InputScaling
 from crossprobe.models.transunet import TransUNet
 from crossprobe.training.runtime import Runtime
@@ -28,24 +32,40 @@ class Branch:
 class Predictor:
     """One or several branches on one device.
 
+    In single precision, in which everything is scored, branches run as they were trained, to the last bit.
+    In half precision they run in their inference form, which is made when it is first needed.
+
     Args:
         branches: Segmenters of one image size.
         runtime: Device and precision.
+        inference: Short cuts taken in half precision.
     """
 
-    def __init__(self, branches: Sequence[Branch], runtime: Runtime) -> None:
+    def __init__(
+        self,
+        branches: Sequence[Branch],
+        runtime: Runtime,
+        inference: InferenceSettings = InferenceSettings(),  # noqa: B008 - frozen
+    ) -> None:
         sizes = {branch.module.config.image_size for branch in branches}
         if len(sizes) != 1:
             raise CrossprobeError(f"branches must share one image size, got {sorted(sizes)}")
         self.branches, self.runtime, self.size = list(branches), runtime, sizes.pop()
+        self.inference = inference
 
     @classmethod
-    def from_checkpoints(cls, checkpoints: Sequence[Checkpoint], runtime: Runtime) -> Predictor:
+    def from_checkpoints(
+        cls,
+        checkpoints: Sequence[Checkpoint],
+        runtime: Runtime,
+        inference: InferenceSettings = InferenceSettings(),  # noqa: B008 - frozen
+    ) -> Predictor:
         """Rebuilds branches from their checkpoints.
 
         Args:
             checkpoints: Segmenters, as fine-tuning leaves them.
             runtime: Device and precision.
+            inference: Short cuts taken in half precision.
 
         Returns:
             The predictor, in evaluation mode.
@@ -54,7 +74,7 @@ class Predictor:
             CrossprobeError: If a checkpoint holds something else than a segmenter.
             CoverageError: If weights and configuration do not belong together.
         """
-        return cls([_branch(checkpoint, runtime) for checkpoint in checkpoints], runtime)
+        return cls([_branch(checkpoint, runtime) for checkpoint in checkpoints], runtime, inference)
 
     @torch.inference_mode()
     def logits(self, images: np.ndarray | Tensor) -> Tensor:
@@ -66,12 +86,41 @@ class Predictor:
         Returns:
             float32 [branches, B, 1, S, S], before the sigmoid, on the runtime's device.
         """
-        batch = torch.as_tensor(images).to(self.runtime.device).unsqueeze(1).float().div_(255)
+        batch = torch.as_tensor(images).to(self.runtime.device)
+        if self.runtime.bf16 and self.inference.folded:
+            return self._fast(batch)
+        return self._plain(batch)
+
+    def _plain(self, images: Tensor) -> Tensor:
+        batch = images.unsqueeze(1).float().div_(255)
         if self.runtime.channels_last:
             batch = batch.contiguous(memory_format=torch.channels_last)
         with self.runtime.autocast():
             outputs = [branch.module(branch.scaling.apply(batch)) for branch in self.branches]
         return torch.stack([output.float() for output in outputs])
+
+    @functools.cached_property
+    def _fast(self) -> Callable[[Tensor], Tensor]:
+        """The branches in their inference form: uint8 [B, S, S] to float32 [branches, B, 1, S, S]."""
+        on_processor = self.runtime.device.type == "cpu"
+        forms: list[Callable[[Tensor], Tensor]] = [
+            inference_form(branch.module, torch.bfloat16, attention_as_products=on_processor)
+            for branch in self.branches
+        ]
+        if self.inference.compiled:
+            forms = [torch.compile(form) for form in forms]
+
+        def run(images: Tensor) -> Tensor:
+            batch = images.unsqueeze(1).float().div_(255)
+            outputs = [
+                form(branch.scaling.apply(batch).bfloat16())
+                for form, branch in zip(forms, self.branches, strict=True)
+            ]
+            return torch.stack(outputs).float()
+
+        if on_processor or not self.inference.cuda_graphs:
+            return run
+        return RecordedGraphs(run, self.inference.recorded_batch_sizes)
 
 
 def _branch(checkpoint: Checkpoint, runtime: Runtime) -> Branch:

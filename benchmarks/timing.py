@@ -1,0 +1,117 @@
+"""Times two ways of doing the same work, turn by turn, so that a busy machine slows both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.machine import Machine, PeakMemory, synchronise
+
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table.
+
+    Attributes:
+        case: Name of what was timed.
+        unit: What a call does so many of: `images`, `frames` or `pairs`.
+        count: How many of them a call does.
+        ours_s: Median seconds a call.
+        plain_s: The same of the plain loop.
+        time_ratio: Median over turns of ours / plain.
+        ratio_lowest: Smallest ratio of a turn.
+        ratio_highest: Largest ratio of a turn.
+        ours_p50_ms: Median milliseconds a call of ours.
+        ours_p95_ms: Its 95th percentile.
+        gflop: 10^9 floating point operations a call of the plain loop.
+        ours_of_peak: Those operations over our time, as a share of the measured peak of our precision.
+        plain_of_peak: The same of the plain loop in single precision.
+        ours_memory_mb: Peak memory of a first call beyond what was in use.
+        plain_memory_mb: The same of the plain loop.
+        precision: Of our computation.
+    """
+
+    case: str
+    unit: str
+    count: int
+    ours_s: float
+    plain_s: float
+    time_ratio: float
+    ratio_lowest: float
+    ratio_highest: float
+    ours_p50_ms: float
+    ours_p95_ms: float
+    gflop: float
+    ours_of_peak: float
+    plain_of_peak: float
+    ours_memory_mb: float
+    plain_memory_mb: float
+    precision: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Gives everything under its name, with the rates that follow from it."""
+        rates = {"ours_per_second": self.count / self.ours_s, "plain_per_second": self.count / self.plain_s}
+        return {**asdict(self), **rates}
+
+
+def compare(
+    case: str, unit: str, count: int, ours: Work, plain: Work, machine: Machine, device: torch.device,
+    repeats: int, bf16: bool,
+) -> Result:  # fmt: skip
+    """Runs both in turns.
+
+    Args:
+        case: Name of the line.
+        unit: What is counted.
+        count: How many of them a call does.
+        ours: A call of ours.
+        plain: A call of the plain loop.
+        machine: Its peaks.
+        device: Where both run.
+        repeats: Timed turns.
+        bf16: Whether ours computes in half precision.
+
+    Returns:
+        The line.
+    """
+    memory = PeakMemory(device)
+    ours()  # builds what is built once, and lets libraries choose their kernels
+    memory.start()
+    _timed(ours, device)
+    ours_memory = memory.stop_mb()
+    with FlopCounterMode(display=False) as counter:
+        plain()
+    memory.start()
+    _timed(plain, device)
+    plain_memory = memory.stop_mb()
+    turns = [(_timed(ours, device), _timed(plain, device)) for _ in range(repeats)]
+    ours_s, plain_s = (statistics.median(column) for column in zip(*turns, strict=True))
+    ratios = [first / second for first, second in turns]
+    ours_ms = [1000 * first for first, _ in turns]
+    operations = counter.get_total_flops()
+    peak = machine.bf16_tflops if bf16 else machine.fp32_tflops
+    return Result(
+        case=case, unit=unit, count=count, ours_s=ours_s, plain_s=plain_s,
+        time_ratio=statistics.median(ratios), ratio_lowest=min(ratios), ratio_highest=max(ratios),
+        ours_p50_ms=float(np.percentile(ours_ms, 50)), ours_p95_ms=float(np.percentile(ours_ms, 95)),
+        gflop=operations / 1e9,
+        ours_of_peak=operations / ours_s / 1e12 / peak,
+        plain_of_peak=operations / plain_s / 1e12 / machine.fp32_tflops,
+        ours_memory_mb=ours_memory, plain_memory_mb=plain_memory, precision="bf16" if bf16 else "fp32",
+    )  # fmt: skip
+
+
+def _timed(work: Work, device: torch.device) -> float:
+    synchronise(device)
+    start = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - start

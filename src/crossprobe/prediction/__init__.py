@@ -1,0 +1,1 @@
+"""From a trained ensemble and new recordings to masks: no labels, no training."""
