@@ -150,14 +150,16 @@ def _client() -> MlflowClient:
 
 
 def _experiment(client: MlflowClient, settings: ExchangeSettings) -> str:
-    """Finds the experiment or makes it; the server, not a folder here, keeps its artifacts."""
+    """Finds the experiment or makes it; only a server knows where it keeps artifacts."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(settings.experiment)
     if found is not None:
         return str(found.experiment_id)
+    remote = client.tracking_uri.startswith(("http:", "https:"))
+    folder = (run_context().project or Path.cwd()) / "data/09_tracking/exchange"
     try:
-        return str(client.create_experiment(settings.experiment))
+        return str(client.create_experiment(settings.experiment, None if remote else str(folder)))
     except MlflowException:
         # The other site made it at the same moment.
         found = client.get_experiment_by_name(settings.experiment)
