@@ -84,7 +84,7 @@ def test_a_process_that_fails_says_why(session, tmp_path, how, error, words):
 def test_running_out_of_memory_starts_all_again_in_smaller_pieces(session, tmp_path):
     result = session(max_restarts=1).run(fragile(tmp_path, "out of memory once"))
     assert result.steps == 8
-    (note,) = tmp_path.glob("*/pieces")
+    (note,) = tmp_path.glob("*/micro_batch")
     assert note.read_text() == "2"
 
 

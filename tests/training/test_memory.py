@@ -138,6 +138,18 @@ def test_among_processes_a_note_makes_the_next_start_smaller(tmp_path):
     assert torch.equal(torch.cat([piece.rows for piece in again.of(0)]), whole[[2, 3, 6, 7]])
 
 
+@pytest.mark.parametrize(("processes", "sizes"), [(1, [2] * 4), (2, [2, 2]), (4, [2]), (8, [1])])
+def test_what_fitted_one_process_fits_any_number(tmp_path, processes, sizes):
+    pieces = Pieces(Hungry(settings(), 8), settings(), runtime(Ranks(0, processes)), tmp_path, "line")
+    pieces.limit(2)
+    assert [len(piece.rows) for piece in pieces.of(0)] == sizes
+    whole = Hungry(settings(), 8)
+    whole.whole_batch = True
+    untouched = Pieces(whole, settings(), runtime(Ranks(0, processes)), tmp_path, "line")
+    untouched.limit(2)
+    assert untouched.count == 1
+
+
 def test_a_batch_that_cannot_be_dealt(tmp_path):
     with pytest.raises(CrossprobeError, match="batch_size 8 is not a multiple of 3 processes"):
         Pieces(Hungry(settings(), 8), settings(), runtime(Ranks(0, 3)), tmp_path, "line")

@@ -284,13 +284,13 @@ class _Run:
     def _save(self) -> None:
         if not self.ranks.first:
             return
-        self.progress.pieces = self.pieces.count
+        self.progress.micro_batch = self.pieces.fitting
         roles = {"module": self.task.module.state_dict(), "best": self.best, "average": self.average}
         save_progress(self.path, self.identity, self.progress, roles, self.optimiser)
 
     def _compact(self) -> None:
         """Leaves of a finished run only what is asked of it later; checkpoints hold the weights again."""
-        done = replace(self.progress, finished=True, pieces=self.pieces.count)
+        done = replace(self.progress, finished=True, micro_batch=self.pieces.fitting)
         if self.ranks.first:
             save_progress(self.path, self.identity, done, {"best": self.best}, None)
         self.progress = done
@@ -300,7 +300,7 @@ class _Run:
             self.path, self.identity, self.total, self.task.module, self.optimiser
         )
         self.best = roles.get("best", {})
-        self.pieces.count = max(self.pieces.count, self.progress.pieces)
+        self.pieces.limit(self.progress.micro_batch)
         device = next(self.task.module.parameters()).device
         self.average = {name: value.to(device) for name, value in roles.get("average", {}).items()}
         log.info("%s: resumed at step %d of %d", self.title, self.progress.step, self.total)

@@ -25,7 +25,7 @@ from crossprobe.training.task import Task
 
 log = logging.getLogger(__name__)
 
-NOTE_NAME = "pieces"
+NOTE_NAME = "micro_batch"
 
 
 def check_even(settings: TrainingSettings, processes: int, title: str) -> None:
@@ -49,10 +49,14 @@ def check_even(settings: TrainingSettings, processes: int, title: str) -> None:
 class Pieces:
     """The micro-batches of a run, and their number, which grows when memory runs out.
 
+    Attributes:
+        count: Micro-batches a step.
+        fitting: Most samples a process can compute at once, where memory has shown it; else 0.
+
     Args:
         task: Whose samples are dealt.
         settings: Batch size and the least number of pieces.
-        runtime: Largest micro-batch, and the processes.
+        runtime: Largest micro-batch asked for, and the processes.
         folder: Where processes that ran out of memory leave a note for those that start again.
         title: Of the run, for log and errors.
 
@@ -70,16 +74,31 @@ class Pieces:
         self._prefetch = getattr(task, "prefetch", None) if runtime.device.type != "cpu" else None
         processes = runtime.ranks.count
         check_even(settings, processes, title)
-        self._samples = settings.batch_size // processes
+        self._samples, self.fitting = settings.batch_size // processes, 0
         asked = runtime.settings.micro_batch
         self.count = pieces_for(self._samples, settings.accumulate, None if asked == "auto" else asked)
         if processes > 1 and self._note.exists():
-            self.count = max(self.count, int(self._note.read_text(encoding="utf-8")))
+            self.limit(int(self._note.read_text(encoding="utf-8")))
         if self._whole and self.count > 1:
             raise CrossprobeError(
                 f"{title}: the samples of a step see each other, so that its batch of {settings.batch_size} "
                 "cannot be cut: set accumulate to 1 and leave runtime.micro_batch empty"
             )
+
+    @property
+    def size(self) -> int:
+        """Samples that one process computes at once."""
+        return self._samples // self.count
+
+    def limit(self, size: int) -> None:
+        """Makes micro-batches no larger than was found to fit before, also with another number of processes.
+
+        Args:
+            size: Most samples that one process computes at once; 0 if nothing was found.
+        """
+        if size and not self._whole:
+            self.fitting = size
+            self.count = max(self.count, pieces_for(self._samples, self._settings.accumulate, size))
 
     def of(self, step: int) -> list[Batch]:
         """Gives this process's share of every micro-batch of a step."""
@@ -112,7 +131,8 @@ class Pieces:
         for name, buffer in self._task.module.named_buffers():
             buffer.copy_(buffers[name])
         self.count = self._runtime.ranks.largest(found, device)
-        log.info("%s: micro-batches of %d samples", self._title, self._samples // self.count)
+        self.fitting = self.size
+        log.info("%s: micro-batches of %d samples", self._title, self.size)
 
     def _try(self, count: int) -> None:
         """One micro-batch there and back, with the optimiser's memory taken."""
@@ -142,9 +162,8 @@ class Pieces:
                 wait for this one: all start again from the checkpoint and find the note.
         """
         release()
-        size = self._samples // self.count
         more = None if self._whole else more_pieces(self._samples, self.count)
-        where = f"{self._title}: out of memory at step {step} with micro-batches of {size}"
+        where = f"{self._title}: out of memory at step {step} with micro-batches of {self.size}"
         if more is None:
             advice = "take more processes" if self._whole else "take a smaller model or image"
             raise OutOfMemory(
@@ -152,7 +171,8 @@ class Pieces:
             ) from error
         if self._runtime.ranks.count > 1:
             self._note.parent.mkdir(parents=True, exist_ok=True)
-            self._note.write_text(str(more), encoding="utf-8")
+            self._note.write_text(str(self._samples // more), encoding="utf-8")
             raise OutOfMemory(f"{where}; the next start takes {self._samples // more}") from error
         log.warning("%s; trying again with %d, for the rest of the run", where, self._samples // more)
         self.count = more
+        self.fitting = self.size

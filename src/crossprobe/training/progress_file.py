@@ -31,7 +31,7 @@ class Progress:
         best_figure: That figure.
         history: Rows of step, part, metric and value.
         finished: Nothing is left to do, and only the best weights are kept.
-        pieces: Micro-batches a step is cut into; more than asked for once memory ran out.
+        micro_batch: Most samples a process can compute at once, where memory has shown it; else 0.
         stopped_early: The validation figure stagnated before the budget was used up.
     """
 
@@ -40,7 +40,7 @@ class Progress:
     best_figure: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
-    pieces: int = 1
+    micro_batch: int = 0
     stopped_early: bool = False
 
 
