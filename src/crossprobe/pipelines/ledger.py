@@ -42,7 +42,8 @@ def collection_of(raw: RawSettings, record: dict[str, Any]) -> str:
     Returns:
         16 hex digits.
     """
-    return fingerprint(raw.kind, raw.device, raw.patient_prefix, record.get("settings_hash"))[:16]
+    chosen = (raw.kind, raw.device, raw.patient_prefix, sorted(raw.classes))
+    return fingerprint(chosen, record.get("settings_hash"))[:16]
 
 
 def scheme_of(settings: SplitSettings) -> str:
