@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint viz ui clean
+.PHONY: run test lint docs viz ui dagster clean
 
 run: $(STAMP)
 	$(BIN)/kedro run --pipeline=cross_domain
@@ -18,11 +18,20 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 viz: $(STAMP)
 	$(BIN)/kedro viz run --host 127.0.0.1
 
 ui: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" kedro mlflow ui
+
+# The daemon and its page, on this machine only. CROSSPROBE_ENV names the environment.
+dagster: $(STAMP)
+	mkdir -p data/dagster
+	cp src/crossprobe/orchestration/dagster.yaml data/dagster/dagster.yaml
+	DAGSTER_HOME="$(CURDIR)/data/dagster" PATH="$(CURDIR)/$(BIN):$$PATH" dagster dev -h 127.0.0.1 -p 3000 -m crossprobe.orchestration.definitions
 
 clean:
 	find data -type f ! -name .gitkeep -delete

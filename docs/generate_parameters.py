@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,36 @@ from pydantic_core import PydanticUndefined
 
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.leakage import LeakSettings
+from crossprobe.data.ledger import LedgerSettings
 from crossprobe.data.split import SplitSettings
+from crossprobe.evaluation.domain_settings import DomainDifferenceSettings
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.fusion.temperature import TemperatureSettings
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.phantom.settings import PhantomSettings
 from crossprobe.pipelines.arms import Arms
+from crossprobe.pipelines.arrivals.settings import ArrivalsSettings
+from crossprobe.pipelines.classification.arms import ClassifierArm
+from crossprobe.pipelines.classification.settings import (
+    ClassifierPage,
+    ClassifierScoring,
+    ClassifierTraining,
+)
 from crossprobe.pipelines.data_processing.settings import RawSettings
+from crossprobe.pipelines.exchange import ExchangeSettings
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import ModelSettings
+from crossprobe.pipelines.predict.settings import PredictJob
 from crossprobe.pipelines.pretraining.settings import ContrastivePretraining, MimPretraining
+from crossprobe.pipelines.register.settings import RegistrationSettings
 from crossprobe.pipelines.reporting.settings import ChoiceSettings, ComparisonSettings, ReportSettings
 from crossprobe.training.settings import RuntimeSettings
 
 PAGE = Path(__file__).parent / "reference" / "parameters.md"
 
-# Parameter as it stands in YAML, its model, and a line of introduction. `<site>` is `source` or `target`.
+# Parameter as it stands in YAML, its model, and a line of introduction. `<site>` is a site, such as `source`.
 BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("<site>.raw", RawSettings, "Where the raw data of a site lie, and in which layout."),
     ("<site>.frames", FrameSettings, "How recordings become frames."),
@@ -43,6 +56,10 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("phantom", PhantomSettings, "The generated data. A site may be given in part: what is left out keeps "
      "the value of its preset in `src/crossprobe/phantom/presets.py`, also where this table says required."),
     ("folders", Folders, "Where large files lie."),
+    ("ledger", LedgerSettings, "What is noted about arrivals, and where; see "
+     "[Schedule](../how-to/schedule.md)."),
+    ("arrivals", ArrivalsSettings, "When to train again."),
+    ("exchange", ExchangeSettings, "Two sites on two machines; see [Two sites](../how-to/two-sites.md)."),
     ("model", ModelSettings, "The architecture."),
     ("model.changes", TransUNetConfig, "Fields of the architecture that `model.changes` may set; the preset "
      "gives the rest."),
@@ -54,8 +71,19 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("fusion.fused", FusedAnswers, "Ways of fusing, scored beside each other."),
     ("evaluation.scoring", SiteScoring, "How frames are scored."),
     ("evaluation.choice", ChoiceSettings, "How an arm is chosen without labels."),
+    ("domain_difference", DomainDifferenceSettings, "How two devices are compared without labels."),
     ("reports.<study>.comparison", ComparisonSettings, "What is compared; declared before the run."),
     ("reports.<study>.page", ReportSettings, "What the page shows."),
+    ("registration", RegistrationSettings, "How an arm becomes a version in the registry, and a version the "
+     "champion; see [Promote and roll back](../how-to/promote-and-roll-back.md)."),
+    ("prediction", PredictJob, "What `kedro run --pipeline=predict` does, and what `crossprobe predict` does "
+     "where its options say nothing; see [Predict](../how-to/predict.md)."),
+    ("<classifiers>.training", ClassifierTraining, "Classifiers of a study; `<classifiers>` is `breast`, "
+     "`breast_in_domain`, `transfer` or `fetal`."),
+    ("<classifiers>.scoring", ClassifierScoring, "How trained classifiers are asked."),
+    ("<classifiers>.page", ClassifierPage, "What is compared and shown; declared before the run."),
+    ("<classifiers>.arms.<arm>", ClassifierArm, "One classifier; see "
+     "[Train a classifier](../how-to/train-a-classifier.md)."),
     ("studies.<study>", Arms, "The table of arms; see [Add an arm](../how-to/add-an-arm.md)."),
 )  # fmt: skip
 
@@ -77,9 +105,13 @@ edit it.
 def type_name(annotation: Any) -> str:
     """Names a type as a reader of YAML would."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_name(arguments[0]) + "".join(f", {limit}" for limit in limits_of(arguments[1:]))
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in (typing.Union, types.UnionType):
+        if len(inner_models(annotation)) > 1:
+            return "one of the blocks below"
         return " or ".join(type_name(argument) for argument in arguments)
     if origin is tuple:
         inner = [type_name(argument) for argument in arguments if argument is not Ellipsis]
@@ -88,6 +120,8 @@ def type_name(annotation: Any) -> str:
         return f"map of {type_name(arguments[0])} to {type_name(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "block"
+    if origin is typing.Annotated:
+        return type_name(arguments[0])
     names = {type(None): "null", str: "text", int: "whole number", float: "number", bool: "true or false"}
     names |= {Path: "path", Any: "anything"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
@@ -95,16 +129,20 @@ def type_name(annotation: Any) -> str:
 
 def bounds(field: FieldInfo) -> str:
     """Writes the range of a field, such as `> 0, ≤ 1`."""
+    return ", ".join(limits_of(field.metadata))
+
+
+def limits_of(metadata: Iterable[Any]) -> list[str]:
+    """Writes each limit that a field or a part of its type carries."""
     signs = {Gt: ("> ", "gt"), Ge: ("≥ ", "ge"), Lt: ("< ", "lt"), Le: ("≤ ", "le")}
     signs |= {MultipleOf: ("multiple of ", "multiple_of")}
     signs |= {MinLen: ("at least ", "min_length"), MaxLen: ("at most ", "max_length")}
-    found = [
+    return [
         f"{sign}{getattr(limit, name)}" + (" entries" if name.endswith("length") else "")
-        for limit in field.metadata
+        for limit in metadata
         for kind, (sign, name) in signs.items()
         if isinstance(limit, kind)
     ]
-    return ", ".join(found)
 
 
 def default_of(field: FieldInfo) -> str:
@@ -115,7 +153,7 @@ def default_of(field: FieldInfo) -> str:
     if field.default_factory is dict:
         return "`{}`"
     if value is PydanticUndefined or isinstance(value, BaseModel):
-        return "see below" if inner_model(field.annotation) else "`{}`"
+        return "see below" if inner_models(field.annotation) else "`{}`"
     if isinstance(value, bool) or value is None:
         return f"`{str(value).lower()}`" if value is not None else "`null`"
     if isinstance(value, float):
@@ -127,14 +165,11 @@ def default_of(field: FieldInfo) -> str:
     return f"`{value}`" if value != "" else "empty"
 
 
-def inner_model(annotation: Any) -> type[BaseModel] | None:
-    """Finds the model inside a type such as `dict[str, Model]` or `Model | None`."""
+def inner_models(annotation: Any) -> list[type[BaseModel]]:
+    """Finds the models inside a type such as `dict[str, Model]` or `tuple[One | Other, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in typing.get_args(annotation):
-        if found := inner_model(argument):
-            return found
-    return None
+        return [annotation]
+    return [inner for argument in typing.get_args(annotation) for inner in inner_models(argument)]
 
 
 def suffix(annotation: Any) -> str:
@@ -151,15 +186,16 @@ def rows(model: type[BaseModel], prefix: str = "", shown: dict[type, str] | None
     for name, field in model.model_fields.items():
         limits = bounds(field)
         kind = type_name(field.annotation) + (f", {limits}" if limits else "")
-        inner = inner_model(field.annotation)
+        inners = inner_models(field.annotation)
         meaning = field.description or ""
-        if inner in shown:
-            meaning = f"{meaning} Keys as in `{shown[inner]}`.".strip()
+        if inners and inners[0] in shown:
+            meaning = f"{meaning} Keys as in `{shown[inners[0]]}`.".strip()
         cells = (f"`{prefix}{name}`", kind, default_of(field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        if inner is not None and inner not in shown:
-            shown[inner] = f"{prefix}{name}"
-            lines += rows(inner, f"{prefix}{name}{suffix(field.annotation)}.", shown)
+        for inner in inners:
+            if inner not in shown:
+                shown[inner] = f"{prefix}{name}"
+                lines += rows(inner, f"{prefix}{name}{suffix(field.annotation)}.", shown)
     return lines
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,9 @@ PAGES = sorted(
     key=lambda page: page.relative_to(PROJECT).as_posix(),
 )
 # Parameters of a run that no model types.
-PLAIN = {"scale", "reverse", "salt", "source.site", "target.site"}
+PLAIN = {"scale", "reverse", "salt", "devices", "zero_shift", "image_size"}
+PLAIN |= {f"{site}.site" for site in ("source", "target", "second_source")}
+CLASSIFIERS = ("breast", "breast_in_domain", "transfer", "fetal")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(PROJECT).as_posix())
 
@@ -58,6 +63,14 @@ def test_relative_links_resolve(page):
             assert anchor in anchors(there.read_text(encoding="utf-8")), f"{page.name} links to {target}"
 
 
+@pytest.mark.slow
+def test_the_site_builds_without_a_broken_link(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[-2000:]
+    assert (tmp_path / "site" / "index.html").is_file()
+
+
 @pages
 def test_named_make_targets_exist(page):
     targets = set(re.findall(r"^(\w+):", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
@@ -72,8 +85,10 @@ def test_named_runs_name_what_exists(page):
     names = {folder.parent.name for folder in PIPELINES.glob("*/pipeline.py")}
     environments = {folder.name for folder in (PROJECT / "conf").iterdir() if folder.is_dir()}
     text = page.read_text(encoding="utf-8")
-    # A page may show how to make an environment of one's own.
-    environments |= set(re.findall(r"^`conf/(\w+)/parameters\.yml`:$", text, flags=re.MULTILINE))
+    # A page may show how to make an environment of one's own, and others may use it.
+    for shown in PAGES:
+        own = r"^`conf/(\w+)/parameters\.yml`:$"
+        environments |= set(re.findall(own, shown.read_text(encoding="utf-8"), flags=re.MULTILINE))
     for command in commands(text, "kedro run"):
         pipeline, environment = option(command, "pipeline"), option(command, "env")
         assert pipeline in {None, "<name>", *names}, f"{page.name}: {command}"
@@ -107,8 +122,9 @@ def documented(generator) -> set[str]:
     found = set()
     for block, model, _ in generator["BLOCKS"]:
         keys = [re.match(r"\| `([^`]+)`", row).group(1) for row in generator["rows"](model)]
-        for site in ("source", "target"):
+        for site, study in itertools.product(("source", "target", "second_source"), CLASSIFIERS):
             prefix = block.replace("<site>", site).replace("<study>", "cross_domain")
+            prefix = prefix.replace("<classifiers>", study)
             found |= {prefix, *(f"{prefix}.{key}" for key in keys)}
     return found
 
@@ -126,7 +142,7 @@ def test_every_parameter_of_every_pipeline_is_documented(documented):
         for name in pipeline.inputs()
         if name.startswith("params:")
     }
-    arms = re.compile(r"studies\.cross_domain\.\w+\.\w+")
+    arms = re.compile(rf"studies\.cross_domain\.\w+\.\w+|({'|'.join(CLASSIFIERS)})\.arms\.\w+")
     assert {"model", "finetuning", "source.raw"} <= used
     assert {name for name in used if not arms.fullmatch(name)} <= documented | PLAIN
 

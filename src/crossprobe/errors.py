@@ -33,3 +33,27 @@ class StoreError(CrossprobeError):
 
 class TrainingDiverged(CrossprobeError):
     """The loss became NaN or infinite; the last good checkpoint is kept."""
+
+
+class OutOfMemory(CrossprobeError):
+    """A training step does not fit into memory, and cannot be cut into smaller pieces."""
+
+
+class RankFailed(CrossprobeError):
+    """A process of a run over several processes or machines died or did not come; the checkpoint is kept."""
+
+
+class PackageRefused(CrossprobeError):
+    """A folder offered as a model that is incomplete, edited, or no model of ours."""
+
+
+class RegistryError(CrossprobeError):
+    """A model, version or alias that the registry does not have, or a change it cannot make."""
+
+
+class LedgerError(CrossprobeError):
+    """A ledger of arrivals that is locked, damaged, or written by a newer version."""
+
+
+class FolderBusy(CrossprobeError):
+    """Another run writes into the same data folder."""

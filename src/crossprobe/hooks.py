@@ -57,7 +57,10 @@ class ExperimentHooks(MlflowHook):
         self._started[node.name] = time.perf_counter()
         if not self._is_mlflow_enabled:
             return
+        from crossprobe.tracking import stage
+
         run_id = self._stage_run(node)
+        stage.enter(stage.StageRun(self._uri(), self.run_id, run_id))
         for name, value in inputs.items():
             if not name.startswith("params:"):
                 continue
@@ -72,7 +75,7 @@ class ExperimentHooks(MlflowHook):
         seconds = time.perf_counter() - self._started.pop(node.name)
         if not self._is_mlflow_enabled:
             return
-        from crossprobe import tracking
+        from crossprobe.tracking.outputs import record
 
         run_id = self._stage_run(node)
         self._client.log_metric(run_id, f"seconds/{node.short_name}", seconds)
@@ -83,7 +86,7 @@ class ExperimentHooks(MlflowHook):
             if described.get("pixels") and not self._tracking_is_local():
                 log.info("%s shows frames and stays here: the tracking server is elsewhere", name)
                 continue
-            tracking.record(self._client, self.run_id, run_id, described["track"], name, value)
+            record(self._client, self.run_id, run_id, described["track"], name, value)
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Any) -> None:
@@ -110,8 +113,11 @@ class ExperimentHooks(MlflowHook):
     def _client(self) -> Any:
         return self.mlflow_config.server._mlflow_client
 
+    def _uri(self) -> str:
+        return str(self.mlflow_config.server.mlflow_tracking_uri)
+
     def _tracking_is_local(self) -> bool:
-        return self.mlflow_config.server.mlflow_tracking_uri.startswith(("sqlite:", "file:"))
+        return self._uri().startswith(("sqlite:", "file:"))
 
     def _stage_run(self, node: Any) -> str:
         stage = stage_of(node)

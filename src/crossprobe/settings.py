@@ -10,6 +10,7 @@ from typing import Any
 # mlflow, kedro and dagster all phone home by default; nothing here may leave the site unasked.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 # Raised inside libraries at every start, about their own code or about a use that Kedro documents: a node of
 # one namespace may read a data set of another.
@@ -20,6 +21,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from crossprobe.hooks import ExperimentHooks
+from crossprobe.run_context import RunContextHooks
 
 
 def project_path(relative: str) -> str:
@@ -75,6 +77,20 @@ def environment(name: str, default: str) -> str:
     return os.environ.get(name, default)
 
 
+def artifact_folder(relative: str) -> str | None:
+    """Says where artifacts of a new experiment go.
+
+    Args:
+        relative: Path below the project folder.
+
+    Returns:
+        That path while runs are recorded in a file of this machine. None where MLFLOW_TRACKING_URI names a
+        server: it must keep them itself, for a path of this machine means nothing to the others.
+    """
+    elsewhere = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http:", "https:"))
+    return None if elsewhere else project_path(relative)
+
+
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
@@ -87,9 +103,10 @@ CONFIG_LOADER_ARGS = {
         "times": times,
         "pick": pick,
         "environment": environment,
+        "artifact_folder": artifact_folder,
     },
 }
 
 # ExperimentHooks extends kedro-mlflow's own hook; two of them would log everything twice.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
-HOOKS = (ExperimentHooks(),)
+HOOKS = (ExperimentHooks(), RunContextHooks())

@@ -108,6 +108,16 @@ def test_without_the_right_to_labels_nothing_of_them_can_be_had(store):
     assert np.array_equal(blind.images(np.arange(5)), store.images(np.arange(5)))
 
 
+def test_a_class_is_a_label_and_a_path_may_tell_it(store):
+    blind = FrameStore.open(store.path, labels=False)
+    assert set(blind.manifest["class"]) == {"unknown"}
+    assert set(blind.manifest["path"]) == {"hidden"}
+    hidden = {"class", "path", "mask_path", "truth_path"}
+    shown = [name for name in store.manifest.columns if name not in hidden]
+    assert blind.manifest[shown].equals(store.manifest[shown])
+    assert set(store.manifest["class"]) == {"c"}
+
+
 def test_an_unlabelled_rows_zeros_never_pass_for_a_mask(store):
     with pytest.raises(StoreError, match=r"row 1 \(video v_0000, frame 1\) has no label"):
         store.masks(np.array([0, 1]))

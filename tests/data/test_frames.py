@@ -87,7 +87,7 @@ def test_unchanged_input_is_not_decoded_again(wrist, build, monkeypatch):
     (wrist.folder / "videos" / "broken.mp4").touch()
     wrist.row("broken.mp4", "Berta")
     store, rejections = build()
-    monkeypatch.setattr(frames, "write_recording", None)
+    monkeypatch.setattr(frames, "decode_part", None)
     again, same = build()
     assert again.path == store.path
     assert same.equals(rejections)
@@ -291,7 +291,7 @@ def test_a_site_with_no_frame_left_is_named(wrist, build, tmp_path):
     wrist.row("a.mp4", "Anna")
     with pytest.raises(StoreError, match=r"site 'source': no frame is left of 1 recordings \(.*zero bytes"):
         build()
-    assert list((tmp_path / "store").iterdir()) == []
+    assert [left.name for left in (tmp_path / "store").iterdir()] == [".parts"]
 
 
 def test_recordings_of_another_site_are_refused(wrist, tmp_path):
@@ -371,17 +371,17 @@ BUILD = """
 import sys, time
 import pandas as pd
 from pathlib import Path
-from crossprobe.data import frames
+from crossprobe.data import recording_parts
 from crossprobe.data.frames import FrameSettings, build_frame_store
 
-real = frames.write_recording
+real = recording_parts.write_recording
 def slow(*arguments):
     result = real(*arguments)
     print("one written", flush=True)
     time.sleep(60)
     return result
 
-frames.write_recording = slow
+recording_parts.write_recording = slow
 recordings = pd.read_parquet(sys.argv[1])
 build_frame_store(recordings, FrameSettings(size=32), Path(sys.argv[2]), "source", workers=1)
 """
@@ -398,13 +398,15 @@ def test_a_killed_build_is_never_read_and_is_cleared_away(wrist, tmp_path):
         assert process.stdout is not None
         assert process.stdout.readline() == "one written\n"
         process.send_signal(signal.SIGKILL)
-    [left] = list(root.iterdir())
-    assert left.name.startswith(".building-")
-    assert list(left.glob("videos/*/images.npy"))
+    [left] = list(root.glob(".building-*"))
+    [part] = list((root / ".parts").iterdir())
+    assert part.name.startswith(".building-")
+    assert list(part.glob("*/images.npy"))
     with pytest.raises(StoreError, match=r"no store\.json"):
         FrameStore.open(left, labels=True)
     path, _ = build_frame_store(recordings, SMALL, root, "source")
-    assert list(root.iterdir()) == [path]
+    assert sorted(root.iterdir()) == [root / ".parts", path]
+    assert len(list((root / ".parts").iterdir())) == 2
     assert len(FrameStore.open(path, labels=True)) == 12
 
 
@@ -431,9 +433,7 @@ def test_a_dying_worker_is_said(wrist, tmp_path, monkeypatch):
     for index in range(2):
         wrist.video(f"{index}.avi", f"patient {index}", seed=index)
     recordings, _ = wrist.read()
-    monkeypatch.setattr(frames, "write_recording", os._exit)
-    monkeypatch.setattr(frames, "_records", lambda table: [3, 4])
-    monkeypatch.setattr(frames, "_fingerprint", lambda *arguments: "f" * 64)
+    monkeypatch.setattr(frames, "SMALLEST_POOL", 2)
 
     class Pool(frames.ProcessPoolExecutor):
         def submit(self, call, *arguments):

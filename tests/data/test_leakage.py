@@ -164,3 +164,16 @@ def test_one_real_clip_published_under_two_patients_is_found(real_data, wrist, t
     apart = Split(site="source", parts={"train": [first, second], "test": [third]}, seed=0, manifest_hash="m")
     with pytest.raises(LeakageFound, match="pairs of near-identical frames"):
         audit_split(store, apart, SETTINGS)
+
+
+def test_a_patient_who_waits_for_labels_outside_the_split_stops_nothing(site):
+    store, split = site(
+        {"A": [anatomy(3, 1)], "B": [anatomy(3, 2)], "C": [anatomy(3, 1)], "D": [anatomy(3, 4)]}
+    )
+    twin = split.parts["train"][2]
+    plain = {"site": "source", "seed": 0, "manifest_hash": "m"}
+    parts = {"train": split.parts["train"][1:2], "test": [split.parts["test"][0], twin]}
+    apart = Split(**plain, parts=parts, outside=[split.parts["train"][0]])
+    assert audit_split(store, apart, SETTINGS).patients == {"train": 1, "test": 2}
+    with pytest.raises(LeakageFound, match="1 patients of the frame store are in no part"):
+        audit_split(store, Split(**plain, parts=parts), SETTINGS)

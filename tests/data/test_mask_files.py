@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crossprobe.data.mask_files import mask_files, read_mask
+from crossprobe.data.mask_files import mask_files, mask_pieces, read_mask
 from crossprobe.errors import UnreadableMedia
 
 
@@ -38,3 +38,27 @@ def test_another_size_is_named(tmp_path):
     cv2.imwrite(str(tmp_path / "000002.png"), np.zeros((6, 8), np.uint8))
     with pytest.raises(UnreadableMedia, match=r"000002\.png: mask is 8x6 px, its frame 6x8 px"):
         read_mask(tmp_path / "000002.png", (8, 6))
+
+
+def test_pieces_of_one_mask_are_joined_whatever_is_in_their_name(tmp_path):
+    for place, name in enumerate(("a [1]_mask", "a [1]_mask_1", "a [10]_mask")):
+        mask = np.zeros((6, 8), np.uint8)
+        mask[place] = 255
+        cv2.imwrite(str(tmp_path / f"{name}.png"), mask)
+    whole = tmp_path / "a [1]_mask*.png"
+    assert mask_files(str(whole)) == ({0: whole}, [])
+    assert [file.name for file in mask_pieces(whole)] == ["a [1]_mask.png", "a [1]_mask_1.png"]
+    assert read_mask(whole, (6, 8)).any(axis=1).tolist() == [True, True, False, False, False, False]
+
+
+def test_pieces_of_two_sizes_are_named(tmp_path):
+    for side, name in ((8, "m.png"), (9, "m_1.png")):
+        cv2.imwrite(str(tmp_path / name), np.zeros((6, side), np.uint8))
+    with pytest.raises(UnreadableMedia, match=r"m_1\.png is 9x6 px, the mask before it 8x6 px"):
+        read_mask(tmp_path / "m*.png", (6, 8))
+
+
+def test_a_name_that_fits_nothing_is_no_mask(tmp_path):
+    assert mask_files(str(tmp_path / "m*.png")) == ({}, [])
+    with pytest.raises(UnreadableMedia, match="missing or zero bytes"):
+        read_mask(tmp_path / "m*.png", (6, 8))

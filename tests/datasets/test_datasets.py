@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 from crossprobe.datasets.checkpoint_dataset import CheckpointDataset
 from crossprobe.datasets.figure_dataset import FigureDataset
 from crossprobe.datasets.frame_store_dataset import FrameStoreDataset
+from crossprobe.datasets.package_dataset import PackageDataset
 from crossprobe.datasets.page_dataset import PageDataset
 from crossprobe.models.checkpoint import Checkpoint
+from small_model import small_package
 
 
 def checkpoint(value: float) -> Checkpoint:
@@ -89,3 +91,17 @@ def test_the_pointer_is_relative_so_that_a_project_can_move(tmp_path):
     dataset.save(Store(tmp_path / "stores/1234", labels=True))
     assert '"../stores/1234"' in (tmp_path / "a/frames.json").read_text()
     assert dataset.exists()
+
+
+def test_a_package_is_kept_by_content_and_checked_on_loading(tmp_path):
+    entry = PackageDataset(filepath=str(tmp_path / "package.json"))
+    assert not entry.exists()
+    entry.save(small_package())
+    first = entry.load()
+    entry.save(small_package(seed=1))
+    assert entry.load().index.fingerprint() != first.index.fingerprint()
+    assert first.folder.is_dir()
+    weights = next(entry.load().folder.rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match="damaged"):
+        entry.load()

@@ -202,3 +202,28 @@ def test_lengths_and_columns_must_match():
         score_frames("a", frames, masks, masks * 2)
     with pytest.raises(CrossprobeError, match="spacing_mm"):
         score_frames("a", frames.drop(columns="spacing_mm"), masks * 2, masks * 2)
+
+
+def smoothed(score: float, pixels: int) -> float:
+    """What the public code's smoothing by 1 makes of an overlap over that many pixels."""
+    return (score * pixels + 1) / (pixels + 1)
+
+
+def test_overlaps_are_the_golden_ones_but_for_their_smoothing(golden):
+    reference = golden("dicebce_metrics.npz")
+    predicted, referred = reference["prob"][:, 0] >= 0.5, reference["target"][:, 0] > 0.5
+
+    def published(prediction, mask):
+        scores = score_frame(prediction, mask)
+        union = int((prediction | mask).sum())
+        counted = int(prediction.sum() + mask.sum())
+        return [smoothed(scores["dsc"], counted), smoothed(scores["iou"], union)]
+
+    size = predicted.shape[-1]
+    batch = published(predicted.reshape(-1, size), referred.reshape(-1, size))
+    # The published figures were computed in float32.
+    np.testing.assert_allclose(batch, reference["metrics_batch4"], rtol=1e-6)
+    each = [published(*pair) for pair in zip(predicted, referred, strict=True)]
+    np.testing.assert_allclose(each, reference["metrics_per_image"], rtol=1e-6)
+    nothing = np.zeros((size, size), bool)
+    assert published(nothing, nothing) == reference["metrics_empty_vs_empty"].tolist()

@@ -9,9 +9,12 @@ from kedro.framework.project import find_pipelines, pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from crossprobe.pipelines.classification.arms import read_classifiers
+
 PROJECT = Path(__file__).resolve().parents[2]
 PIXELS = ("frames", "labelled_frames", "raw", "recordings")
 LABELS = ("labelled_frames",)
+SITES = ("source", "second_source", "target")
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +28,58 @@ def registered():
 
 def sites_of(names, kinds):
     pairs = (name.split(".") for name in names if name.count(".") == 1)
-    return {site for site, kind in pairs if site in ("source", "target") and kind in kinds}
+    return {site for site, kind in pairs if site in SITES and kind in kinds}
 
 
-def test_no_node_opens_pixels_of_both_sites(registered):
+STUDIES = ("breast", "breast_in_domain", "transfer", "fetal")
+
+
+def pooling_arms():
+    """Training nodes that may open several sites, each with the data it may open there.
+
+    The one documented exception: domain-adversarial arms see unlabelled images of the target beside labelled
+    ones of the source, and an arm that learns from several labelled sources sees those. Both are for sites
+    that may pool images.
+    """
+    allowed = {}
+    for study in STUDIES:
+        for name, arm in read_classifiers(study).arms.items():
+            if len(arm.pools) > 1:
+                opened = {f"{site}.labelled_frames" for site in arm.labels_of}
+                opened |= {"target.frames"} if arm.adapt == "dann" else set()
+                allowed[f"classify.{study}.{name}.train"] = opened
+    return allowed
+
+
+def test_no_node_opens_pixels_of_both_sites_but_for_the_arms_that_pool(registered):
+    pooling = {}
     for pipeline in registered.values():
         for node in pipeline.nodes:
-            assert len(sites_of([*node.inputs, *node.outputs], PIXELS)) <= 1, node.name
+            if len(sites_of([*node.inputs, *node.outputs], PIXELS)) > 1:
+                opened = {name for name in node.inputs if name.rpartition(".")[2] in PIXELS}
+                pooling[node.name] = opened
+    assert pooling == pooling_arms()
+    assert pooling["classify.breast.dann.train"] == {"source.labelled_frames", "target.frames"}
+    assert pooling["classify.breast.multi_source.train"] == {
+        "source.labelled_frames",
+        "second_source.labelled_frames",
+    }
+    assert len(pooling) == 2
+
+
+def test_classifiers_learn_target_labels_only_where_the_table_says_so(registered):
+    readers = {
+        node.name
+        for study in ("breast", "transfer", "fetal")
+        for node in registered[study].nodes
+        if "target.labelled_frames" in node.inputs and node.name.rpartition(".")[2] in ("train", "calibrate")
+    }
+    assert readers == {
+        "classify.breast.target_supervised.train",
+        "classify.breast.target_supervised.calibrate",
+        "classify.breast.source_few_labels.train",
+        "classify.breast.dann_few_labels.train",
+    }
 
 
 def test_only_the_reference_trains_on_target_labels(registered):
@@ -85,11 +133,15 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
     } <= ablations
 
 
-@pytest.mark.parametrize("env", ["base", "test", "busbra", "paper"])
+@pytest.mark.parametrize("env", ["base", "test", "busbra", "busi", "paper"])
 def test_every_environment_fits_the_models_of_the_parameters(registered, env):
     with KedroSession.create(PROJECT, env=env) as session:
         parameters = session.load_context().params
     assert parameters["model"].config().image_size == parameters["source"]["frames"].size
+    for study in STUDIES:
+        for arm in parameters[study]["arms"].values():
+            changes = {"model": arm.model, "training": arm.training, "augment": arm.augment}
+            parameters[study]["training"].for_arm(changes, arm.seed)
     if env == "paper":
         mim, contrastive = parameters["pretraining"]["mim"], parameters["pretraining"]["contrastive"]
         assert (mim.training.epochs, mim.training.batch_size, mim.masking.mask_ratio) == (1200, 128, 0.6)

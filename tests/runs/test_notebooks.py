@@ -1,4 +1,4 @@
-"""Both notebooks run from top to bottom on a finished run."""
+"""The notebooks run from top to bottom on a finished run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,19 @@ def test_a_frame_can_be_looked_at():
     assert len(pictures(outputs)) == 1
 
 
-@pytest.mark.parametrize("name", ["01_read_a_run.ipynb", "02_look_at_one_frame.ipynb"])
+@pytest.mark.usefixtures("read_the_test_run")
+def test_a_model_can_be_found_and_used():
+    outputs = execute("03_find_a_model.ipynb")
+    versions, hashes, answer = tables(outputs)
+    assert "champion" in versions
+    assert "split.hash" in hashes
+    assert "area_mm2" in answer
+    assert len(pictures(outputs)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["01_read_a_run.ipynb", "02_look_at_one_frame.ipynb", "03_find_a_model.ipynb"]
+)
 def test_notebooks_are_kept_without_outputs(name):
     """An output may hold pixels of a patient."""
     book = nbformat.read(NOTEBOOKS / name, as_version=4)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
+from crossprobe.data.preprocessing import Chain, checked_chain
 from crossprobe.data.ultrasound_area import AreaSettings
 
 
@@ -28,5 +36,16 @@ class FrameSettings(BaseModel):
     overlay: Literal["off", "detect", "inpaint"] = Field(
         "detect", description="Burnt-in text, calipers and ticks inside the area: leave, count, or fill in."
     )
+    preprocessing: Annotated[Chain, AfterValidator(checked_chain)] = Field(
+        (), description="Steps applied to every frame, in order; none by default."
+    )
     area: AreaSettings = Field(AreaSettings(), description="How the ultrasound area is found.")
     workers: int = Field(0, ge=0, description="Processes that decode; 0 means one a processor core.")
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_chain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves an empty chain out, so that stores made before there were chains are still found."""
+        values: dict[str, Any] = handler(self)
+        if not values.get("preprocessing", True):
+            values.pop("preprocessing")
+        return values

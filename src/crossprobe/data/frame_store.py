@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from crossprobe.data.manifest import ManifestSchema, RejectionSchema, checked
-from crossprobe.data.mask_files import mask_hash
-from crossprobe.data.video import read_image
+from crossprobe.data.mask_files import mask_hash, read_pieces
 from crossprobe.errors import LabelsNotAllowed, StoreError
 
 FORMAT = "crossprobe-frames-1"
 OPEN_VIDEOS = 64
 STATISTICS_ROWS = 256
+HIDDEN_CLASS = "unknown"
+HIDDEN_PATH = "hidden"
 
 
 class FrameStore:
@@ -27,8 +28,8 @@ class FrameStore:
         path: The folder.
         size: Side of the square frames, px.
         fingerprint: Hash of the recordings, settings and code it was built from.
-        labels: Whether this reader may see masks. Without, the manifest has no `mask_path` and no
-            `truth_path`.
+        labels: Whether this reader may see labels. Without, the manifest has no `mask_path` and no
+            `truth_path`, every `class` is `unknown` and every `path` is `hidden`.
         manifest: A table that fits `ManifestSchema`; row i is frame i of `images`.
     """
 
@@ -49,7 +50,7 @@ class FrameStore:
 
         Args:
             path: The folder that `build_frame_store` gave.
-            labels: Whether masks may be read. Training code on the target opens with False.
+            labels: Whether masks and classes may be read. Training code on the target opens with False.
 
         Raises:
             StoreError: The folder has no valid `store.json` (a build that did not end), or is of another
@@ -65,7 +66,9 @@ class FrameStore:
             )
         manifest = checked(manifest, ManifestSchema, str(path / "manifest.parquet"))
         if not labels:
+            # A class is a label too, and in sets with a folder a class the path tells it.
             manifest = manifest.drop(columns=["mask_path", "truth_path"])
+            manifest = manifest.assign(**{"class": HIDDEN_CLASS, "path": HIDDEN_PATH})
         return cls(path, description["size"], description["fingerprint"], labels, manifest)
 
     def __len__(self) -> int:
@@ -232,7 +235,7 @@ class FrameStore:
             raise StoreError(
                 f"{self.path}: row {row} (video {frame['video']}, frame {frame['frame']}) has no {column}"
             )
-        mask = read_image(file, binary=True)
+        mask = read_pieces(Path(file))
         top, left, height, width = (int(frame[name]) for name in ("crop_top", "crop_left", "height", "width"))
         cropped = mask[top : top + height, left : left + width]
         if cropped.shape != (height, width):

@@ -77,7 +77,7 @@ def audit_split(store: FrameStore, split: Split, settings: LeakSettings) -> Leak
     """
     manifest = store.manifest
     part_of = {patient: part for part, patients in split.parts.items() for patient in patients}
-    missing = sorted(set(manifest["patient"]) - set(part_of))
+    missing = sorted(set(manifest["patient"]) - set(part_of) - set(split.outside))
     if missing:
         raise LeakageFound(
             f"split of site {split.site!r}: {len(missing)} patients of the frame store are in no part "
@@ -89,10 +89,10 @@ def audit_split(store: FrameStore, split: Split, settings: LeakSettings) -> Leak
         _refuse_shared(
             split, manifest["content"].str.partition("-")[0], parts, "identical frames", _names(manifest)
         )
-    rows = _spread_rows(manifest, settings.frames_per_video)
-    smallest = settings.smallest_correlation
-    if store.size < SIDE:
-        smallest = max(smallest, COARSE_CORRELATION)
+    rows = spread_rows(manifest, settings.frames_per_video)
+    # Nothing reads the frames of patients outside, so they may be like any other.
+    rows = rows[pd.notna(parts[rows])]
+    smallest = smallest_correlation(store, settings)
     largest = _refuse_alike(store, split, rows, parts[rows], smallest)
     by_part = manifest.assign(part=parts).groupby("part")
     return LeakAudit(
@@ -103,6 +103,20 @@ def audit_split(store: FrameStore, split: Split, settings: LeakSettings) -> Leak
         compared_frames=len(rows),
         largest_correlation=largest,
     )
+
+
+def smallest_correlation(store: FrameStore, settings: LeakSettings) -> float:
+    """Gives the correlation from which on two frames of a store count as one.
+
+    Args:
+        store: The site's frames; coarse ones are more alike.
+        settings: What counts as the same.
+
+    Returns:
+        In (0, 1].
+    """
+    smallest = settings.smallest_correlation
+    return max(smallest, COARSE_CORRELATION) if store.size < SIDE else smallest
 
 
 def audit_sites(patients: Mapping[str, Collection[str]]) -> None:
@@ -138,16 +152,31 @@ def frame_signature(image: np.ndarray) -> np.ndarray:
         Shape [4096], float32, of length 1; shorter for a frame that is mostly black, so that it is like
         nothing.
     """
-    levels = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    normal, tissue = local_detail(image, SIDE, SIDE)
+    normal -= tissue * (normal.sum() / max(float(tissue.sum()), 1.0))
+    length = max(float(np.linalg.norm(normal)), LEAST_CONTENT * SIDE)
+    return np.asarray(normal / length, dtype=np.float32).ravel()
+
+
+def local_detail(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divides local mean and contrast out of a frame, within the tissue.
+
+    Args:
+        image: Shape [H, W], uint8, without padding.
+        height: Rows of the result, px.
+        width: Columns of the result, px.
+
+    Returns:
+        Detail and tissue, each [height, width], float32: detail in -2 to 2 and 0 outside the tissue, tissue 1
+        or 0.
+    """
+    levels = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     bright = (levels >= DARKEST_TISSUE).astype(np.uint8)
     # One block in from the outline, whose step from black to grey would outweigh all else.
     tissue = cv2.erode(bright, np.ones((3, 3), np.uint8), borderValue=1).astype(np.float32)
     detail = (levels - _blurred(levels, tissue, SIGMA)) * tissue
     contrast = np.sqrt(np.maximum(_blurred(detail**2, tissue, 2 * SIGMA), 0))
-    normal = np.clip(detail / (contrast + 2), -2, 2) * tissue
-    normal -= tissue * (normal.sum() / max(float(tissue.sum()), 1.0))
-    length = max(float(np.linalg.norm(normal)), LEAST_CONTENT * SIDE)
-    return np.asarray(normal / length, dtype=np.float32).ravel()
+    return np.clip(detail / (contrast + 2), -2, 2) * tissue, tissue
 
 
 def _blurred(values: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarray:
@@ -159,7 +188,7 @@ def _blurred(values: np.ndarray, weights: np.ndarray, sigma: float) -> np.ndarra
 def _refuse_shared(split: Split, keys: pd.Series, parts: np.ndarray, what: str, names: pd.Series) -> None:
     table = pd.DataFrame({"key": keys.to_numpy(), "part": parts, "name": names.to_numpy()})
     counts = table.groupby("key")["part"].nunique()
-    shared = table[table["key"].isin(counts[counts > 1].index)]
+    shared = table[table["key"].isin(counts[counts > 1].index)].dropna(subset=["part"])
     if len(shared):
         found = sorted(set(shared["part"]))
         raise LeakageFound(
@@ -173,7 +202,16 @@ def _names(manifest: pd.DataFrame) -> pd.Series:
     return manifest["patient"] + "/" + manifest["video"] + "/" + manifest["frame"].astype(str)
 
 
-def _spread_rows(manifest: pd.DataFrame, frames_per_video: int) -> np.ndarray:
+def spread_rows(manifest: pd.DataFrame, frames_per_video: int) -> np.ndarray:
+    """Picks evenly spread frames of every video.
+
+    Args:
+        manifest: A table that fits `ManifestSchema`.
+        frames_per_video: At most so many of each.
+
+    Returns:
+        Row numbers, int64.
+    """
     rows: list[int] = []
     for positions in manifest.groupby("video", sort=True).indices.values():
         places = np.linspace(0, len(positions) - 1, min(frames_per_video, len(positions)))
@@ -181,7 +219,16 @@ def _spread_rows(manifest: pd.DataFrame, frames_per_video: int) -> np.ndarray:
     return np.array(rows, dtype=np.int64)
 
 
-def _signatures(store: FrameStore, rows: np.ndarray) -> np.ndarray:
+def signatures(store: FrameStore, rows: np.ndarray) -> np.ndarray:
+    """Describes frames by `frame_signature`.
+
+    Args:
+        store: The site's frames.
+        rows: Row numbers, int64.
+
+    Returns:
+        Shape [n, 4096], float32.
+    """
     sizes = store.manifest[["height", "width"]].to_numpy()
     result = np.empty((len(rows), SIDE * SIDE), dtype=np.float32)
     for place, row in enumerate(track(rows, "comparing frames", total=len(rows))):
@@ -194,11 +241,11 @@ def _refuse_alike(
     store: FrameStore, split: Split, rows: np.ndarray, parts: np.ndarray, smallest_correlation: float
 ) -> float:
     """Compares frames of different parts, piece by piece; gives the largest correlation."""
-    signatures = _signatures(store, rows)
+    described = signatures(store, rows)
     largest = 0.0
     for start in range(0, len(rows), CHUNK):
         piece = slice(start, start + CHUNK)
-        alike = signatures[piece] @ signatures.T
+        alike = described[piece] @ described.T
         alike[parts[piece, None] == parts[None, :]] = 0.0
         largest = max(largest, float(alike.max(initial=0.0)))
         pairs = np.argwhere(alike >= smallest_correlation)

@@ -20,6 +20,7 @@ from crossprobe.data.geometry import square, square_mask
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.mask_files import mask_files, mask_hash, read_mask
 from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
+from crossprobe.data.preprocessing import cropped_area, preprocess
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
 from crossprobe.data.video import media_kind, promised_frames, read_frames
 from crossprobe.errors import UnreadableMedia
@@ -93,7 +94,7 @@ def write_recording(recording: dict[str, Any], settings: FrameSettings, videos: 
 def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, result: RecordingFrames) -> None:
     path = Path(recording["path"])
     promised, statistics = _survey(path, settings)
-    area = find_area(statistics, settings.area)
+    area = cropped_area(find_area(statistics, settings.area), settings.preprocessing)
     if min(area.height, area.width) < settings.smallest_side_px:
         raise UnreadableMedia(
             f"{path}: the ultrasound area is {area.width}x{area.height} px, "
@@ -208,6 +209,7 @@ class _FrameWriter:
         self._last = cropped
         if self.settings.overlay == "inpaint":
             cropped = fill_overlay(cropped, self.overlay)
+        cropped = np.ascontiguousarray(preprocess(cropped, self.settings.preprocessing))
         images.append(square(cropped, self.settings.size))
         if mask is None:
             labels.append_zeros()

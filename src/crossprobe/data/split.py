@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 import pandas as pd
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crossprobe.data.fingerprint import fingerprint
 from crossprobe.data.manifest import manifest_hash
+from crossprobe.data.split_classes import spread_classes
 from crossprobe.errors import InvalidMetadata, LeakageFound
 
 
@@ -50,6 +51,7 @@ class Split(BaseModel):
         seed: What it was drawn with.
         manifest_hash: Of the manifest it was drawn from.
         hash: Of all the above.
+        outside: Patients in no part: they have no label, and every part wants labels. Nothing reads them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +61,7 @@ class Split(BaseModel):
     seed: int
     manifest_hash: str
     hash: str = ""
+    outside: list[str] = []
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -100,7 +103,7 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
 
     Patients are ordered by a hash of seed and id within their class, and every part takes its turns evenly
     along that line, so each part gets its share of each class to within one patient. Parts that need labels
-    are filled first, from the labelled patients.
+    are filled first, from the labelled patients. A class with a patient for every part is in every part.
 
     Args:
         manifest: Of this site; columns patient, class, labelled.
@@ -113,9 +116,7 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     Raises:
         InvalidMetadata: Too few patients, or too few with labels, for one a part.
     """
-    table = manifest.groupby("patient", sort=True).agg(
-        kind=("class", lambda values: "+".join(sorted(set(values)))), labelled=("labelled", "any")
-    )
+    table = _patients(manifest)
     total = len(table)
     if total < len(settings.fractions):
         raise InvalidMetadata(
@@ -143,8 +144,110 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     if others:
         scale = sum(others.values())
         parts |= _deal(rest, _counts({part: share / scale for part, share in others.items()}, len(rest)))
-    sorted_parts = {part: sorted(parts[part]) for part in settings.fractions}
-    return Split(site=site, parts=sorted_parts, seed=settings.seed, manifest_hash=manifest_hash(manifest))
+    if settings.stratify:
+        parts = spread_classes(
+            parts,
+            {str(name): str(kind) for name, kind in table["kind"].items()},
+            set(labelled),
+            settings.labelled_parts,
+        )
+    return _split(manifest, settings, site, {name: part for part in parts for name in parts[part]})
+
+
+def extend_split(
+    manifest: pd.DataFrame,
+    settings: SplitSettings,
+    site: str,
+    previous: Mapping[str, str],
+    groups: Iterable[Collection[str]] = (),
+) -> Split:
+    """Draws a split that keeps every patient where earlier ones put them, and deals the new ones.
+
+    With nobody to keep this is `split_patients`. Else a new patient who shares near-identical frames with
+    others joins their part, and new patients of one such group stay together. The rest go, in an order hashed
+    from seed and id, each to the part that lacks most: of patients in all, and of the patient's class. So the
+    result does not depend on the order in which the patients of one batch come. It does depend on who was
+    there before: no rule can keep patients in place, meet the shares and forget history. An unlabelled
+    patient for whom every part wants labels stays outside the split until labels arrive.
+
+    Args:
+        manifest: Of this site; columns patient, class, labelled.
+        settings: Parts and seed.
+        site: Its name.
+        previous: Part by patient, from the ledger; patients who are gone may be among them.
+        groups: Patients who share near-identical frames.
+
+    Returns:
+        The split of the patients who are there now.
+
+    Raises:
+        InvalidMetadata: No patient is left in a part, or there are too few for a first split.
+    """
+    table = _patients(manifest)
+    part_of = {patient: previous[patient] for patient in table.index if patient in previous}
+    if not part_of:
+        return split_patients(manifest, settings, site)
+    order = [patient for patient in _ordered(table, settings, site) if patient not in part_of]
+    for unit in _units(order, groups):
+        parts = sorted({part_of[member] for member in unit if member in part_of})
+        newcomers = [patient for patient in order if patient in unit]
+        if not parts:
+            parts = _lacking(newcomers, part_of, table, settings)
+        if parts:
+            part_of |= dict.fromkeys(newcomers, parts[0])
+    empty = sorted(set(settings.fractions) - set(part_of.values()))
+    if empty:
+        raise InvalidMetadata(
+            f"site {site!r}: no patient is left in {empty}, and patients never move between parts; bring "
+            "recordings back, or start a new split with another seed"
+        )
+    return _split(manifest, settings, site, part_of)
+
+
+def _split(manifest: pd.DataFrame, settings: SplitSettings, site: str, part_of: Mapping[str, str]) -> Split:
+    return Split(
+        site=site,
+        parts={part: sorted(p for p in part_of if part_of[p] == part) for part in settings.fractions},
+        seed=settings.seed,
+        manifest_hash=manifest_hash(manifest),
+        outside=sorted(set(manifest["patient"]) - set(part_of)),
+    )
+
+
+def _patients(manifest: pd.DataFrame) -> pd.DataFrame:
+    return manifest.groupby("patient", sort=True).agg(
+        kind=("class", lambda values: "+".join(sorted(set(values)))), labelled=("labelled", "any")
+    )
+
+
+def _units(order: Sequence[str], groups: Iterable[Collection[str]]) -> list[set[str]]:
+    """Who is dealt together: the group of each new patient, or the patient alone; first come, first dealt."""
+    group_of = {patient: set(group) for group in groups for patient in group}
+    units: list[set[str]] = []
+    for patient in order:
+        unit = group_of.get(patient, {patient})
+        if unit not in units:
+            units.append(unit)
+    return units
+
+
+def _lacking(
+    newcomers: Sequence[str], part_of: Mapping[str, str], table: pd.DataFrame, settings: SplitSettings
+) -> list[str]:
+    """Names the part that lacks most, or none if every part wants labels that the newcomers lack."""
+    labelled = bool(table.loc[list(newcomers), "labelled"].all())
+    open_parts = [part for part in settings.fractions if labelled or part not in settings.labelled_parts]
+    kinds = table["kind"].to_dict()
+    alike = [patient for patient in part_of if kinds[patient] == kinds[newcomers[0]]]
+
+    def lack(part: str) -> tuple[float, str]:
+        share = settings.fractions[part]
+        total = share * (len(part_of) + len(newcomers)) - sum(held == part for held in part_of.values())
+        if not settings.stratify:
+            return total, part
+        return total + share * (len(alike) + len(newcomers)) - sum(part_of[p] == part for p in alike), part
+
+    return [max(open_parts, key=lack)] if open_parts else []
 
 
 def _ordered(table: pd.DataFrame, settings: SplitSettings, site: str) -> list[str]:

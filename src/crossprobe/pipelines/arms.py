@@ -57,6 +57,7 @@ class Arms(BaseModel):
         pretraining: Encoders pretrained on the target, by name.
         finetuning: Segmenters, by name.
         fusion: Fused arms, by name.
+        registered: The arm that becomes a model of the registry.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +65,7 @@ class Arms(BaseModel):
     pretraining: dict[str, PretrainingArm] = Field(default_factory=dict)
     finetuning: dict[str, FinetuningArm]
     fusion: dict[str, FusedArm] = Field(default_factory=dict)
+    registered: str | None = Field(None, description="Arm, fused or single, that becomes a registered model")
 
 
 @cache
@@ -94,6 +96,11 @@ def read_arms(study: str) -> Arms:
                 f"studies.{study}.fusion.{name}: no fine-tuning arm named {', '.join(unknown)}; "
                 f"there are {', '.join(arms.finetuning)}"
             )
+    usable = [*arms.fusion, *arms.finetuning]
+    if arms.registered is not None and arms.registered not in usable:
+        raise InvalidMetadata(
+            f"studies.{study}.registered is '{arms.registered}', expected one of {', '.join(usable)}"
+        )
     return arms
 
 

@@ -14,3 +14,4 @@ class Folders(BaseModel):
 
     frames: Path = Field(description="Frame stores, one folder a fingerprint")
     progress: Path = Field(description="Training runs in progress, one folder a fingerprint")
+    results: Path = Field(description="Tables that evaluation made before, one file a fingerprint")

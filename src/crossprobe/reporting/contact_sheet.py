@@ -11,7 +11,9 @@ from crossprobe.reporting.style import LIGHT, REFERENCE_OUTLINE, Theme, drawing
 
 
 def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) -> Figure:
-    """Draws one labelled frame each of evenly spread patients; the lower row shows the outlines.
+    """Draws one frame each of evenly spread patients; the lower row shows the outlines of masks.
+
+    Frames with a mask are preferred; a site without any shows the others.
 
     Args:
         store: Frames of one site, opened with labels.
@@ -33,14 +35,16 @@ def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) ->
                 axes.imshow(image, cmap="gray", vmin=0, vmax=255)
                 axes.set_axis_off()
             grid[0, column].set_title(f"{frame['view']}\n{frame['class']}".replace("_", " "), fontsize=8)
-            mask = store.native_mask(int(row))
-            if mask.any():
+            mask = store.native_mask(int(row)) if frame["labelled"] else None
+            if mask is not None and mask.any():
                 grid[1, column].contour(mask, levels=[0.5], colors=REFERENCE_OUTLINE, linewidths=1.2)
         return figure
 
 
 def _one_frame_a_patient(store: FrameStore, patients: int) -> np.ndarray:
     labelled = np.flatnonzero(store.manifest["labelled"].to_numpy())
+    if not len(labelled):
+        labelled = np.arange(len(store))
     # Sorted by class and view first, so that evenly spread patients show all of them.
     table = store.manifest.iloc[labelled].assign(row=labelled)
     middles = table.groupby(["class", "view", "patient"], sort=True)["row"].agg(

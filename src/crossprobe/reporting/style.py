@@ -65,6 +65,22 @@ _ARMS = {
     "fused_margin": "Fusion, margin",
     "fused_temperature": "Fusion, calibrated",
     "target_supervised": "Target-supervised reference",
+    "dann": "DANN",
+    "dann_few_labels": "DANN, then a few target labels",
+    "source_few_labels": "Source only, then a few target labels",
+    "multi_source": "Two labelled sources",
+    "grouped": "Split by patient or group",
+    "by_image": "Split by image (control)",
+    "densenet121": "DenseNet121",
+    "inception_v3": "InceptionV3",
+    "xception": "Xception",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "resnet50": "ResNet50",
+    "inception_resnet_v2": "InceptionResNetV2",
+    "mobilenet_v2": "MobileNetV2",
+    "ensemble_average": "Ensemble, average",
+    "ensemble_vote": "Ensemble, vote",
 }
 _METRICS = {
     "dsc": "DSC",
@@ -76,6 +92,12 @@ _METRICS = {
     "brier": "Brier",
     "loss": "loss",
     "dsc_truth": "DSC, true mask",
+    "auroc": "AUROC",
+    "aurc": "AURC",
+    "nll": "log loss",
+    "f1_macro": "macro F1",
+    "precision_macro": "macro precision",
+    "fpr_macro": "false positive rate",
 }
 
 REFERENCE_OUTLINE = "#ffd43b"

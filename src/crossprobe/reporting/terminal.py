@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from crossprobe.reporting.classifier_terminal import classifier_terminal_table
 from crossprobe.reporting.style import arm_label
 from crossprobe.reporting.wording import interval, number, p_value
 
@@ -53,6 +54,6 @@ def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console 
         console: Where to print; standard output where None.
     """
     console = console or Console()
-    console.print(terminal_table(arms))
+    console.print(terminal_table(arms) if "dsc" in set(arms["metric"]) else classifier_terminal_table(arms))
     if report is not None:
         console.print(f"Report: {report}", soft_wrap=True, markup=False, highlight=False)

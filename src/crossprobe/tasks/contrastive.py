@@ -7,22 +7,51 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from crossprobe.models.config import TransUNetConfig
 from crossprobe.models.input_scaling import InputScaling
-from crossprobe.models.projection import ContrastiveModel
+from crossprobe.models.projection import ContrastiveModel, ProjectionConfig
 from crossprobe.ssl.augment import UNIFORMS_PER_VIEW, ContrastiveAugmentSettings, contrastive_view
 from crossprobe.ssl.frame_sampler import FrameSampler, FrameSamplerSettings
 from crossprobe.ssl.nt_xent import NtXentResult, NtXentSettings, mt_nxent
 from crossprobe.training.counter_random import uniform
 from crossprobe.training.frame_source import FrameSource
+from crossprobe.training.ranks import Ranks
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch, ShuffledSampler
+from crossprobe.training.seeding import seeded
 from crossprobe.training.settings import TrainingSettings
+from crossprobe.training.task import Job
 
 _FIRST_VIEW, _SECOND_VIEW, _RANDOM_MASK = 211, 212, 213
 
 
+class ContrastiveJob(Job):
+    """A `ContrastiveTask` as plain settings."""
+
+    model: TransUNetConfig
+    projection: ProjectionConfig
+    augment: ContrastiveAugmentSettings
+    sampling: FrameSamplerSettings
+    loss: NtXentSettings
+    scaling: InputScaling
+
+    def build(
+        self, training: FrameSource, validation: FrameSource, settings: TrainingSettings, runtime: Runtime
+    ) -> ContrastiveTask:
+        """Builds the task with weights drawn from the seed."""
+        with seeded(settings.seed):
+            module = ContrastiveModel(self.model, self.projection)
+        return ContrastiveTask(
+            module, training, validation, settings, self.augment, self.sampling, self.loss, self.scaling,
+            runtime,
+        )  # fmt: skip
+
+
 class ContrastiveTask:
     """Trains an encoder to know two views of a frame from all other frames.
+
+    Among several processes each computes the views of its share, and all embeddings are gathered: negatives
+    come from the whole batch, however many share it.
 
     Args:
         module: Encoder and projection head.
@@ -37,6 +66,7 @@ class ContrastiveTask:
     """
 
     figure = "contrastive_loss"
+    whole_batch = True
 
     def __init__(
         self,
@@ -59,14 +89,20 @@ class ContrastiveTask:
         self._seed, self._batch_size = settings.seed, settings.batch_size
         self._augment, self._loss, self._scaling, self._runtime = augment, loss, scaling, runtime
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Computes MT-NXent over two fresh views of a micro-batch."""
-        result = self._contrast(self._training, self._video, self._frame, batch, self._seed)
-        counts = {
-            "masked_pairs_per_anchor": float(result.masked_pairs_per_anchor),
-            "negatives_per_anchor": float(result.negatives_per_anchor),
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Computes MT-NXent over two fresh views of a batch, or of this process's share of it."""
+        result = self._contrast(
+            self._training, self._video, self._frame, batch, self._seed, self._runtime.ranks
+        )
+        counts: dict[str, float | Tensor] = {
+            "masked_pairs_per_anchor": result.masked_pairs_per_anchor,
+            "negatives_per_anchor": result.negatives_per_anchor,
         }
         return result.loss, counts
+
+    def prefetch(self, batch: Batch) -> None:
+        """Begins to fetch the frames of the next batch."""
+        self._training.prefetch(batch.rows)
 
     def validate(self) -> dict[str, float]:
         """Computes the mean loss over the selection frames in fixed batches."""
@@ -74,11 +110,16 @@ class ContrastiveTask:
         count = len(self._selection)
         order = ShuffledSampler(count, min(self._batch_size, count), seed=0)
         batches = [order.batch(step) for step in range(max(1, count // order.batch_size))]
-        losses = [self._contrast(self._selection, video, frame, batch, seed=0).loss for batch in batches]
-        return {self.figure: float(torch.stack(losses).mean())}
+        ranks, alone = self._runtime.ranks, Ranks()
+        losses = [
+            self._contrast(self._selection, video, frame, batch, 0, alone).loss
+            for batch in ranks.share(batches)
+        ]
+        mean = float(torch.stack(losses).mean()) if losses else 0.0
+        return {self.figure: ranks.mean(mean, len(losses), self._runtime.device)}
 
     def _contrast(
-        self, source: FrameSource, video: Tensor, frame: Tensor, batch: Batch, seed: int
+        self, source: FrameSource, video: Tensor, frame: Tensor, batch: Batch, seed: int, ranks: Ranks
     ) -> NtXentResult:
         images = source.images(batch.rows)
         rows, epochs = batch.rows.to(images.device), batch.epochs.to(images.device)
@@ -88,16 +129,21 @@ class ContrastiveTask:
         ]
         with self._runtime.autocast():
             first, second = self.module(self._scaling.apply(torch.cat(views))).chunk(2)
-        random_mask = None
+        everyone = ranks.gather(rows)
+        random_mask = anchors = None
         if self._loss.control == "random_mask":
-            random_mask = uniform(len(rows), seed, epochs, rows, _RANDOM_MASK)
+            random_mask = uniform(len(everyone), seed, epochs, rows, _RANDOM_MASK)
+        if ranks.count > 1:
+            anchors = torch.arange(len(rows), device=rows.device) + ranks.rank * len(rows)
+        everyone_here = everyone.cpu()
         return mt_nxent(
-            first.float(),
-            second.float(),
-            video[batch.rows].to(images.device),
-            frame[batch.rows].to(images.device),
+            ranks.gather(first.float()),
+            ranks.gather(second.float()),
+            video[everyone_here].to(images.device),
+            frame[everyone_here].to(images.device),
             self._loss.temperature,
             self._loss.frame_gap,
+            anchors=anchors,
             random_mask=random_mask,
         )
 

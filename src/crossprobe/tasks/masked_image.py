@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from crossprobe.models.config import TransUNetConfig
 from crossprobe.models.input_scaling import InputScaling
 from crossprobe.models.masked_image_model import MaskedImageModel
 from crossprobe.ssl.mim import MimMask, MimSettings, draw_mask, hide, mim_loss, rebuilt
@@ -12,9 +13,27 @@ from crossprobe.training.counter_random import normal, uniform
 from crossprobe.training.frame_source import FrameSource
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch, ShuffledSampler
+from crossprobe.training.seeding import seeded
 from crossprobe.training.settings import TrainingSettings
+from crossprobe.training.task import Job
 
 _MASK_STREAM, _SPECKLE_STREAM = 201, 202
+
+
+class MaskedImageJob(Job):
+    """A `MaskedImageTask` as plain settings."""
+
+    model: TransUNetConfig
+    masking: MimSettings
+    scaling: InputScaling
+
+    def build(
+        self, training: FrameSource, validation: FrameSource, settings: TrainingSettings, runtime: Runtime
+    ) -> MaskedImageTask:
+        """Builds the task with weights drawn from the seed."""
+        with seeded(settings.seed):
+            module = MaskedImageModel(self.model)
+        return MaskedImageTask(module, training, validation, settings, self.masking, self.scaling, runtime)
 
 
 class MaskedImageTask:
@@ -55,12 +74,19 @@ class MaskedImageTask:
 
     def validate(self) -> dict[str, float]:
         """Computes the mean reconstruction loss over the selection frames."""
-        total = 0.0
-        for positions in torch.arange(len(self._selection)).split(self._batch_size):
+        total, count = 0.0, 0
+        batches = torch.arange(len(self._selection)).split(self._batch_size)
+        for positions in self._runtime.ranks.share(batches):
             images = self._selection.images(positions)
             loss, _, _ = self._loss(images, Batch(positions, torch.zeros_like(positions)), seed=0)
             total += float(loss) * len(positions)
-        return {self.figure: total / len(self._selection)}
+            count += len(positions)
+        mean = self._runtime.ranks.mean(total / max(1, count), count, self._runtime.device)
+        return {self.figure: mean}
+
+    def prefetch(self, batch: Batch) -> None:
+        """Begins to fetch the frames of the next micro-batch."""
+        self._training.prefetch(batch.rows)
 
     @torch.no_grad()
     def panels(self, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:

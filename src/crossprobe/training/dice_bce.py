@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from crossprobe.training.ranks import Ranks
+
 # Keeps an empty prediction of an empty target from dividing nothing by nothing when smooth is 0.
 _SMALLEST_AREA = 1e-7
 
@@ -29,7 +31,13 @@ class DiceBceSettings(BaseModel):
         return cls(smooth=0.0, per_sample=False)
 
 
-def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0, per_sample: bool = True) -> Tensor:
+def dice_loss(
+    logits: Tensor,
+    target: Tensor,
+    smooth: float = 1.0,
+    per_sample: bool = True,
+    ranks: Ranks | None = None,
+) -> Tensor:
     """One minus the soft Dice coefficient of Milletari et al. (3DV 2016), without squares.
 
     Per sample, the loss of an image does not depend on what else is in its batch; flattened, images with much
@@ -40,6 +48,7 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0, per_sample: b
         target: Same shape, values in [0, 1].
         smooth: Pixels added to numerator and denominator; 0 or more.
         per_sample: One ratio an image instead of one for the batch.
+        ranks: Processes that share the batch. One ratio for the batch then takes the pixels of all of them.
 
     Returns:
         Scalar in [0, 1].
@@ -52,16 +61,26 @@ def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0, per_sample: b
         probability = torch.sigmoid(logits)
         groups = logits.shape[0] if per_sample else 1
         probability, flat_target = probability.reshape(groups, -1), target.reshape(groups, -1)
-        overlap = (probability * flat_target).sum(dim=1)
+        overlap, predicted_area = (probability * flat_target).sum(dim=1), probability.sum(dim=1)
         target_area = flat_target.sum(dim=1)
-        area = (probability.sum(dim=1) + target_area + smooth).clamp_min(_SMALLEST_AREA)
+        if ranks is not None and not per_sample:
+            overlap, predicted_area, target_area = (
+                ranks.sum(part) for part in (overlap, predicted_area, target_area)
+            )
+        area = (predicted_area + target_area + smooth).clamp_min(_SMALLEST_AREA)
         loss = 1.0 - (2.0 * overlap + smooth) / area
         if smooth == 0.0:
             loss = loss * (target_area > 0)
         return loss.mean()
 
 
-def dice_bce(logits: Tensor, target: Tensor, smooth: float = 1.0, per_sample: bool = True) -> Tensor:
+def dice_bce(
+    logits: Tensor,
+    target: Tensor,
+    smooth: float = 1.0,
+    per_sample: bool = True,
+    ranks: Ranks | None = None,
+) -> Tensor:
     """Soft Dice loss plus mean binary cross-entropy, each with weight 1 (S3-9).
 
     The cross-entropy comes from the logits, so it stays finite and keeps its gradient where the sigmoid has
@@ -72,6 +91,7 @@ def dice_bce(logits: Tensor, target: Tensor, smooth: float = 1.0, per_sample: bo
         target: Same shape, values in [0, 1].
         smooth: Pixels added to numerator and denominator of the Dice ratio; 0 or more.
         per_sample: One Dice ratio an image instead of one for the batch; the cross-entropy is the same.
+        ranks: Processes that share the batch equally: the mean of their losses is that of the whole batch.
 
     Returns:
         Scalar, 0 or more.
@@ -82,7 +102,7 @@ def dice_bce(logits: Tensor, target: Tensor, smooth: float = 1.0, per_sample: bo
     logits, target = _checked(logits, target)
     with torch.autocast(logits.device.type, enabled=False):
         cross_entropy = F.binary_cross_entropy_with_logits(logits, target)
-        return cross_entropy + dice_loss(logits, target, smooth, per_sample)
+        return cross_entropy + dice_loss(logits, target, smooth, per_sample, ranks)
 
 
 def _checked(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,15 @@
-"""Frames as tensors where the model is: all in device memory if they fit, else gathered batch by batch."""
+"""Frames as tensors where the model is: all in device memory if they fit, else fetched one batch ahead."""
 
 from __future__ import annotations
+
+from copy import copy
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from crossprobe.data.frame_store import FrameStore
+from crossprobe.training.prefetch import Prefetcher
 
 MEMORY_SHARE = 0.3
 
@@ -14,8 +17,9 @@ MEMORY_SHARE = 0.3
 class FrameSource:
     """Some rows of a frame store, served as batches without worker processes.
 
-    On a CUDA device with room to spare the frames are copied there once, as bytes; on a CPU they stay in
-    the memory-mapped store, which the operating system caches.
+    On a CUDA device with room to spare the frames are copied there once, as bytes; without, batches are
+    gathered ahead of time and copied beside the computation. On a CPU they stay in the memory-mapped store,
+    which the operating system caches.
 
     Args:
         store: The frames.
@@ -28,9 +32,17 @@ class FrameSource:
         self.store, self.rows, self.device, self.labels = store, np.asarray(rows, np.int64), device, labels
         self._images: Tensor | None = None
         self._masks: Tensor | None = None
-        if device.type == "cuda" and self._bytes() < MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
+        self._ahead: dict[str, Prefetcher] = {}
+        if device.type != "cuda":
+            return
+        if self._bytes() < MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
             self._images = torch.from_numpy(store.images(self.rows)).to(device)
             self._masks = torch.from_numpy(store.masks(self.rows)).to(device) if labels else None
+        else:
+            # A copy of the store each: open files are not for two threads.
+            self._ahead["images"] = Prefetcher(copy(store).images, device)
+            if labels:
+                self._ahead["masks"] = Prefetcher(copy(store).masks, device)
 
     def __len__(self) -> int:
         """Counts the frames."""
@@ -48,7 +60,7 @@ class FrameSource:
         if self._images is not None:
             batch = self._images[positions.to(self.device)]
         else:
-            batch = self._gathered(self.store.images(self.rows[positions.cpu().numpy()]))
+            batch = self._gathered("images", positions)
         return batch.unsqueeze(1).float().div_(255)
 
     def masks(self, positions: Tensor) -> Tensor:
@@ -66,14 +78,25 @@ class FrameSource:
         if self._masks is not None:
             batch = self._masks[positions.to(self.device)]
         else:
-            batch = self._gathered(self.store.masks(self.rows[positions.cpu().numpy()]))
+            batch = self._gathered("masks", positions)
         return batch.unsqueeze(1).float()
 
-    def _gathered(self, array: np.ndarray) -> Tensor:
-        batch = torch.from_numpy(array)
-        if self.device.type == "cuda":
-            return batch.pin_memory().to(self.device, non_blocking=True)
-        return batch
+    def prefetch(self, positions: Tensor, mask_positions: Tensor | None = None) -> None:
+        """Says which batch will be asked for next; needed only for speed.
+
+        Args:
+            positions: int64 [B], positions in `rows`.
+            mask_positions: int64 [B], those of the masks where they differ.
+        """
+        for name, ahead in self._ahead.items():
+            wanted = mask_positions if name == "masks" and mask_positions is not None else positions
+            ahead.request(self.rows[wanted.cpu().numpy()])
+
+    def _gathered(self, name: str, positions: Tensor) -> Tensor:
+        rows = self.rows[positions.cpu().numpy()]
+        if name in self._ahead:
+            return self._ahead[name].take(rows)
+        return torch.from_numpy(self.store.masks(rows) if name == "masks" else self.store.images(rows))
 
     def _bytes(self) -> int:
         return len(self.rows) * self.store.size**2 * (2 if self.labels else 1)

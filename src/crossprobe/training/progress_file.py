@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,7 +30,9 @@ class Progress:
         best_step: Step of the best validation figure so far, -1 before the first.
         best_figure: That figure.
         history: Rows of step, part, metric and value.
-        finished: The whole budget is done, and only the best weights are kept.
+        finished: Nothing is left to do, and only the best weights are kept.
+        pieces: Micro-batches a step is cut into; more than asked for once memory ran out.
+        stopped_early: The validation figure stagnated before the budget was used up.
     """
 
     step: int = 0
@@ -38,6 +40,8 @@ class Progress:
     best_figure: float = float("inf")
     history: list[dict[str, Any]] = field(default_factory=list)
     finished: bool = False
+    pieces: int = 1
+    stopped_early: bool = False
 
 
 def save_progress(
@@ -105,6 +109,56 @@ def _remove_abandoned(path: Path) -> None:
             continue
 
 
+def load_finished(path: Path, identity: str, total: int) -> tuple[Progress, dict[str, Tensor]] | None:
+    """Reads what a finished run left, without the module it trained.
+
+    Args:
+        path: File written by `save_progress`.
+        identity: Fingerprint of the run.
+        total: Steps of the whole run.
+
+    Returns:
+        The progress and the best weights; None if there is no such file, or the run is not finished.
+
+    Raises:
+        CrossprobeError: As `load_progress`.
+    """
+    if not path.exists():
+        return None
+    _, progress = _header(path, identity, total)
+    if not progress.finished:
+        return None
+    return progress, {name.removeprefix("best/"): value for name, value in _tensors(path).items()}
+
+
+def _header(path: Path, identity: str, total: int) -> tuple[dict[str, str], Progress]:
+    """What stands in a file before its tensors, if it belongs to this very run."""
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = handle.metadata()
+        progress, owner = Progress(**json.loads(header["progress"])), header["identity"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CrossprobeError(
+            f"{path} is no whole progress file ({error}): remove it to start afresh"
+        ) from error
+    if owner != identity:
+        raise CrossprobeError(
+            f"{path} belongs to another run (fingerprint {owner[:12]}, this run is {identity[:12]}): data, "
+            "parameters or code differ; remove the file to start afresh"
+        )
+    if progress.finished and progress.step != total and not progress.stopped_early:
+        raise CrossprobeError(
+            f"{path} holds a run finished after {progress.step} steps, which cannot go on to {total}; "
+            "remove the file to start afresh"
+        )
+    return header, progress
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as handle:
+        return {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no mapping
+
+
 def load_progress(
     path: Path, identity: str, total: int, module: nn.Module, optimiser: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
@@ -126,20 +180,8 @@ def load_progress(
         CrossprobeError: If the file belongs to a run with other data, parameters or code, or to one that was
             finished after another number of steps.
     """
-    with safe_open(path, framework="pt") as handle:
-        header = handle.metadata()
-        if header["identity"] != identity:
-            raise CrossprobeError(
-                f"{path} belongs to another run (fingerprint {header['identity'][:12]}, this run is "
-                f"{identity[:12]}): data, parameters or code differ; remove the file to start afresh"
-            )
-        tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - no mapping
-    progress = Progress(**json.loads(header["progress"]))
-    if progress.finished and progress.step != total:
-        raise CrossprobeError(
-            f"{path} holds a run finished after {progress.step} steps, which cannot go on to {total}; "
-            "remove the file to start afresh"
-        )
+    header, progress = _header(path, identity, total)
+    tensors = _tensors(path)
     roles: dict[str, dict[str, Tensor]] = {}
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():

@@ -43,6 +43,20 @@ class Batch(NamedTuple):
         parts = zip(self.rows.chunk(pieces), self.epochs.chunk(pieces), strict=True)
         return [Batch(rows, epochs, self.step, n, pieces) for n, (rows, epochs) in enumerate(parts)]
 
+    def share(self, rank: int, count: int) -> Batch:
+        """Takes one process's part of a micro-batch that several compute together.
+
+        Args:
+            rank: Number of the process, from zero.
+            count: How many there are; divides the samples.
+
+        Returns:
+            Its samples; those of the ranks in order are the micro-batch.
+        """
+        size = len(self.rows) // count
+        part = slice(rank * size, (rank + 1) * size)
+        return self._replace(rows=self.rows[part], epochs=self.epochs[part])
+
 
 class Sampler(Protocol):
     """Anything that says which samples a step sees."""

@@ -99,7 +99,7 @@ def augment_pair(
             changed = F.grid_sample(changed, grid, padding_mode="zeros", align_corners=False)
             masks = (F.grid_sample(masks.float(), grid, align_corners=False) >= 0.5).to(masks.dtype)
         if settings.recolours:
-            changed = _recolour(changed, uniforms[:, 6:], settings)
+            changed = recolour(changed, uniforms[:, 6:], settings)
     return changed.to(images.dtype), masks
 
 
@@ -127,8 +127,17 @@ def draw_affine(uniforms: Tensor, settings: SegmentationAugmentSettings) -> Tens
     return torch.stack([row_x, row_y], dim=1)
 
 
-def _recolour(images: Tensor, uniforms: Tensor, settings: SegmentationAugmentSettings) -> Tensor:
-    """Gamma, then brightness, then contrast of each image."""
+def recolour(images: Tensor, uniforms: Tensor, settings: SegmentationAugmentSettings) -> Tensor:
+    """Applies gamma, then brightness, then contrast to each image.
+
+    Args:
+        images: [B, C, S, S] in [0, 1].
+        uniforms: [B, 3] in [0, 1): gamma, brightness, contrast.
+        settings: Strengths.
+
+    Returns:
+        Images of the same shape, in [0, 1].
+    """
     gamma, brightness, contrast = (2.0 * uniforms.float() - 1.0).unbind(dim=1)
     power = torch.exp(math.log1p(settings.gamma) * gamma).view(-1, 1, 1, 1)
     images = images.clamp(0.0, 1.0).pow(power)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from crossprobe.data.fingerprint import code_hash, fingerprint
 from crossprobe.data.frame_store import FrameStore
-from crossprobe.training.loop import TrainingResult, train
+from crossprobe.errors import CrossprobeError
+from crossprobe.training.assignment import Assignment, class_path
+from crossprobe.training.distributed import launch
+from crossprobe.training.frame_source import FrameSource
+from crossprobe.training.loop import TrainingResult, finished, train
+from crossprobe.training.pieces import check_even
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.settings import TrainingSettings
-from crossprobe.training.task import Task
+from crossprobe.training.task import Job, Task
 
 log = logging.getLogger(__name__)
 
@@ -54,26 +61,88 @@ class TrainingSession:
             self.validation_rows,
             self.settings,
             self.parameters,
-            (self.runtime.device.type, self.runtime.bf16, self.runtime.channels_last),
+            self._arithmetic(),
             code_hash(*TRAINING_CODE),
         )
 
-    def run(self, task: Task) -> TrainingResult:
-        """Trains the task, resumes it, or returns at once what a finished run left.
+    def _arithmetic(self) -> tuple[Any, ...]:
+        """What of the machine changes results by more than the order of sums.
+
+        The number of processes does not, and neither do a compiler or a fused optimiser. A micro-batch does:
+        batch norm looks at its samples together; among processes it does the same unless told otherwise.
+        """
+        runtime, settings = self.runtime, self.runtime.settings
+        tf32 = settings.tf32 and runtime.device.type == "cuda"
+        apart = runtime.processes if not settings.distribution.synchronise_norm else None
+        return (
+            runtime.device.type, runtime.bf16, runtime.channels_last, tf32, settings.micro_batch, apart,
+        )  # fmt: skip
+
+    def build(self, job: Job, start: Mapping[str, Tensor] | None = None) -> Task:
+        """Builds a task in this process.
 
         Args:
-            task: What to train.
+            job: Which.
+            start: Initial weights, a whole state dict; those of the seed if not given.
+
+        Returns:
+            The task, on the session's device.
+        """
+        rows = (self.training_rows, self.validation_rows)
+        training, validation = (
+            FrameSource(self.store, part, self.runtime.device, job.labels) for part in rows
+        )
+        task = job.build(training, validation, self.settings, self.runtime)
+        if start is not None:
+            task.module.load_state_dict(start)
+        return task
+
+    def run(self, work: Task | Job, start: Mapping[str, Tensor] | None = None) -> TrainingResult:
+        """Trains, resumes, or returns at once what a finished run left.
+
+        Args:
+            work: What to train: a job, which several processes can share, or a task built in this one.
+            start: Initial weights of a job.
 
         Returns:
             The kept weights and the history.
+
+        Raises:
+            CrossprobeError: If a task already built is to be shared by several processes.
         """
-        identity = self.identity()
+        identity, samples = self.identity(), len(self.training_rows)
         folder = self.folder / f"{self.title}-{identity[:16]}"
+        done = finished(self.settings, samples, folder, identity)
+        if done is not None:
+            log.info("%s: nothing changed since it was trained, taken from %s", self.title, folder)
+            return done
         log.info(
             "%s: %d training and %d validation frames on %s",
-            self.title, len(self.training_rows), len(self.validation_rows), self.runtime.describe(),
+            self.title, samples, len(self.validation_rows), self.runtime.describe(),
         )  # fmt: skip
-        return train(task, self.settings, len(self.training_rows), folder, identity, self.title)
+        if self.runtime.processes == 1:
+            task = self.build(work, start) if isinstance(work, Job) else work
+            return train(task, self.settings, samples, folder, identity, self.title, self.runtime)
+        if not isinstance(work, Job):
+            raise CrossprobeError(
+                f"{self.title} runs in one process only: set runtime.distribution.nodes and "
+                "processes_per_node to 1"
+            )
+        check_even(self.settings, self.runtime.processes, self.title)
+        assignment = Assignment(
+            title=self.title, identity=identity, store=self.store.path.resolve(), labels=self.store.labels,
+            settings=self.settings, runtime=self.runtime.settings, job_class=class_path(work),
+            job=work.model_dump(mode="json"),
+        )  # fmt: skip
+        assignment.save(folder, self.training_rows, self.validation_rows, start)
+        launch(folder, self.title, self.runtime)
+        result = finished(self.settings, samples, folder, identity)
+        if result is None:
+            raise CrossprobeError(
+                f"{self.title}: the processes ended, but {folder} holds no finished run; several machines "
+                "must share this folder"
+            )
+        return result
 
     def provenance(self, result: TrainingResult) -> dict[str, Any]:
         """Describes where weights came from, for the checkpoint.

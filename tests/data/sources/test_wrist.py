@@ -177,7 +177,7 @@ def test_another_separator_is_said(wrist):
     wrist.write_table()
     text = (wrist.folder / "metadata.csv").read_text().replace(",", ";")
     (wrist.folder / "metadata.csv").write_text(text)
-    with pytest.raises(InvalidMetadata, match="the separator must be a comma"):
+    with pytest.raises(InvalidMetadata, match="cells must be separated by commas"):
         read(WristSettings(folder=wrist.folder), "source", SALT)
 
 
@@ -249,3 +249,20 @@ def test_the_registry_picks_the_reader_by_kind(wrist):
     recordings, _ = read_source(settings, "source", SALT)
     assert recordings.equals(wrist.read()[0])
     assert cv2.VideoCapture(recordings["path"][0]).isOpened()
+
+
+def test_a_link_that_leads_out_of_the_folder_is_rejected(wrist, tmp_path):
+    wrist.video("a.avi", "Anna")
+    secret = tmp_path / "elsewhere.avi"
+    secret.write_bytes((wrist.folder / "videos" / "a.avi").read_bytes())
+    (wrist.folder / "videos" / "b.avi").symlink_to(secret)
+    (wrist.folder / "videos" / "loop.avi").symlink_to(wrist.folder / "videos" / "loop.avi")
+    (wrist.folder / "videos" / "inside.avi").symlink_to("a.avi")
+    for name in ("b.avi", "loop.avi", "inside.avi", "../../elsewhere.avi", str(secret)):
+        wrist.row(name, "Berta")
+    recordings, rejections = wrist.read()
+    assert len(recordings) == 2
+    reasons = rejections["reason"].tolist()
+    assert reasons.count("file is a link that leads out of videos/") == 1
+    assert reasons.count("no such file under videos/") == 1
+    assert reasons.count("file must lie under videos/") == 2

@@ -110,6 +110,8 @@ class _Reader:
                 raise InvalidMetadata("file must lie under videos/")
             if not path.is_file():
                 raise InvalidMetadata("no such file under videos/")
+            if not path.resolve().is_relative_to((self.settings.folder / "videos").resolve()):
+                raise InvalidMetadata("file is a link that leads out of videos/")
             masks = self._labels("masks", stem)
             if masks is not None and stems[stem] > 1:
                 raise InvalidMetadata(f"{stems[stem]} files share the masks of this stem; rename them")

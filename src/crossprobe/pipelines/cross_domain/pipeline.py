@@ -1,10 +1,18 @@
-"""The main job: every stage from raw data of two sites to the report."""
+"""The main job: every stage from raw data of two sites to the report and the registry."""
 
 from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from crossprobe.pipelines import data_processing, evaluation, finetuning, fusion, pretraining, reporting
+from crossprobe.pipelines import (
+    data_processing,
+    evaluation,
+    finetuning,
+    fusion,
+    pretraining,
+    register,
+    reporting,
+)
 
 
 def create_pipeline(study: str = "cross_domain") -> Pipeline:
@@ -16,5 +24,5 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
     Returns:
         The whole way through.
     """
-    stages = (pretraining, finetuning, evaluation, fusion, reporting)
+    stages = (pretraining, finetuning, evaluation, fusion, reporting, register)
     return sum((stage.create_pipeline(study) for stage in stages), data_processing.create_pipeline())

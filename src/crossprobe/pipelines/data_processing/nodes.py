@@ -12,19 +12,27 @@ from matplotlib.figure import Figure
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.leakage import LeakSettings
+from crossprobe.data.ledger import LedgerSettings
 from crossprobe.data.split import SplitSettings
 from crossprobe.errors import InvalidMetadata
 from crossprobe.phantom.settings import PhantomSettings, SiteName
 from crossprobe.pipelines.data_processing.settings import RawSettings
 from crossprobe.pipelines.folders import Folders
+from crossprobe.pipelines.ledger import (
+    KEY_VARIABLE,
+    PUBLIC_KEY,
+    collection_of,
+    open_ledger,
+    pseudonym_key,
+    scheme_of,
+)
+from crossprobe.run_context import run_context
 from crossprobe.training.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
 
-# Pseudonyms are keyed hashes. The key is read here and never becomes a parameter, because parameters are
-# written into reports and experiment records. The public one is good enough for public data only.
-KEY_VARIABLE = "CROSSPROBE_SALT"
-PUBLIC_KEY = "public-data-only"
+# By this reason `decode` knows who waits and is not gone.
+WAITING = "still being copied; left for the next time"
 
 
 def collect_raw(
@@ -44,14 +52,33 @@ def collect_raw(
     return {"kind": raw.kind, "folder": str(raw.folder)}
 
 
-def ingest(raw_record: dict[str, Any], raw: RawSettings, site: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Reads a site's metadata into recordings under pseudonyms, and says what was rejected."""
+def ingest(
+    raw_record: dict[str, Any], raw: RawSettings, site: str, ledger: LedgerSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Reads a site's metadata into recordings under pseudonyms, and says what was rejected or must wait."""
+    from crossprobe.data.halves import half_of_patients
+    from crossprobe.data.manifest import Rejection, rejection_table
+    from crossprobe.data.recording_parts import recording_files
+    from crossprobe.data.settling import unsettled_files
     from crossprobe.data.sources.registry import read_source
 
-    key = os.environ.get(KEY_VARIABLE, PUBLIC_KEY)
-    if raw.kind == "wrist" and key == PUBLIC_KEY:
+    key = pseudonym_key()
+    if raw.kind in ("wrist", "image_folder") and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
     recordings, rejections = read_source(raw.source(), site, key)
+    if raw.half != "all":
+        recordings = half_of_patients(recordings, raw.half)
+    # The phantom was generated whole a moment ago by this run.
+    seconds = 0.0 if raw.kind == "phantom" else ledger.settle_seconds
+    rows = [{str(key): value for key, value in row.items()} for row in recordings.to_dict("records")]
+    files = {row["video"]: recording_files(row) for row in rows}
+    moving = unsettled_files({file for each in files.values() for file in each}, seconds)
+    waiting = sorted(video for video, each in files.items() if moving & set(each))
+    if waiting:
+        log.warning("%s: %d recordings are still being copied and wait for the next run", site, len(waiting))
+        told = rejection_table(Rejection(site, "ingest", video, WAITING) for video in waiting)
+        rejections = pd.concat([rejections, told], ignore_index=True)
+        recordings = recordings[~recordings["video"].isin(waiting)].reset_index(drop=True)
     log.info(
         "%s: %d recordings of %d patients, %d rejected",
         site, len(recordings), recordings["patient"].nunique(), len(rejections),
@@ -60,27 +87,79 @@ def ingest(raw_record: dict[str, Any], raw: RawSettings, site: str) -> tuple[pd.
 
 
 def decode_frames(
-    recordings: pd.DataFrame, settings: FrameSettings, site: str, folders: Folders, runtime: RuntimeSettings
-) -> tuple[FrameStore, FrameStore, pd.DataFrame, pd.DataFrame]:
-    """Decodes recordings into the site's frame store: once without labels, once with."""
+    recordings: pd.DataFrame,
+    rejected: pd.DataFrame,
+    raw_record: dict[str, Any],
+    raw: RawSettings,
+    settings: FrameSettings,
+    site: str,
+    folders: Folders,
+    runtime: RuntimeSettings,
+    ledger: LedgerSettings,
+) -> tuple[FrameStore, FrameStore, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Makes the site's frame store, decoding only what is new, and then enters it into the ledger.
+
+    Returns:
+        The store without labels and with, its manifest, rejections, and what arrived.
+    """
     from crossprobe.data.frame_store import FrameStore
-    from crossprobe.data.frames import build_frame_store
+    from crossprobe.data.ingestion import ingest_recordings
 
-    path, rejections = build_frame_store(recordings, settings, folders.frames / site, site, _workers(runtime))
-    labelled = FrameStore.open(path, labels=True)
+    waiting = rejected.loc[rejected["reason"] == WAITING, "item"].tolist()
+    with open_ledger(ledger) as book:
+        built, arrivals = ingest_recordings(
+            recordings,
+            waiting,
+            settings,
+            folders.frames / site,
+            site,
+            collection_of(raw, raw_record),
+            book,
+            ledger,
+            workers=_workers(runtime),
+            experiment_run=run_context().experiment_run,
+        )
+    labelled = FrameStore.open(built.path, labels=True)
     log.info(
-        "%s: %d frames (%d labelled) of %d patients, %d rejections",
+        "%s: %d frames (%d labelled) of %d patients, %d rejections; %d recordings decoded, %d taken over",
         site, len(labelled), int(labelled.manifest["labelled"].sum()),
-        labelled.manifest["patient"].nunique(), len(rejections),
+        labelled.manifest["patient"].nunique(), len(built.rejections), len(built.decoded), built.taken_over,
     )  # fmt: skip
-    return FrameStore.open(path, labels=False), labelled, labelled.manifest, rejections
+    facts = {
+        "counts": arrivals.counts(),
+        "decoded": len(built.decoded),
+        "taken_over": built.taken_over,
+        "frame_store": labelled.fingerprint,
+        "collection": collection_of(raw, raw_record),
+    }
+    unlabelled = FrameStore.open(built.path, labels=False)
+    return unlabelled, labelled, labelled.manifest, built.rejections, facts
 
 
-def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -> dict[str, Any]:
-    """Splits a site by patient."""
-    from crossprobe.data.split import split_patients as split
+def split_patients(
+    manifest: pd.DataFrame,
+    frames: FrameStore,
+    arrivals: dict[str, Any],
+    settings: SplitSettings,
+    leaks: LeakSettings,
+    site: str,
+    ledger: LedgerSettings,
+) -> dict[str, Any]:
+    """Splits a site by patient: who was dealt to a part before stays there."""
+    from crossprobe.data.near_duplicates import duplicate_groups
+    from crossprobe.data.split import extend_split
 
-    return split(manifest, settings, site).model_dump(mode="json")
+    collection, scheme = arrivals["collection"], scheme_of(settings)
+    with open_ledger(ledger) as book:
+        before = book.assignments(site, collection, scheme)
+        new = set(manifest["patient"]) - set(before)
+        groups = duplicate_groups(frames, leaks, new) if before and new else []
+        split = extend_split(manifest, settings, site, before, groups)
+        parts = {patient: part for part, patients in split.parts.items() for patient in patients}
+        book.assign(site, collection, scheme, parts)
+    if before and new:
+        log.info("%s: %d new patients were dealt to parts", site, len(new & set(parts)))
+    return split.model_dump(mode="json")
 
 
 def audit_split(frames: FrameStore, split: dict[str, Any], settings: LeakSettings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from crossprobe.pipelines.data_processing import nodes
 
-SHARED_PARAMETERS = {"params:phantom", "params:leaks", "params:folders", "params:runtime"}
+SHARED_PARAMETERS = {"params:phantom", "params:leaks", "params:folders", "params:runtime", "params:ledger"}
 
 
 def create_pipeline() -> Pipeline:
@@ -48,19 +48,22 @@ def site_pipeline(site: str) -> Pipeline:
             ),
             Node(
                 nodes.ingest,
-                inputs=["raw", "params:raw", "params:site"],
+                inputs=["raw", "params:raw", "params:site", "params:ledger"],
                 outputs=["recordings", "rejected_at_ingest"],
                 name="ingest",
             ),
             Node(
                 nodes.decode_frames,
-                inputs=["recordings", "params:frames", "params:site", "params:folders", "params:runtime"],
-                outputs=["frames", "labelled_frames", "manifest", "rejected_at_decode"],
+                inputs=["recordings", "rejected_at_ingest", "raw", "params:raw", "params:frames",
+                "params:site",
+                        "params:folders", "params:runtime", "params:ledger"],
+                outputs=["frames", "labelled_frames", "manifest", "rejected_at_decode", "arrivals"],
                 name="decode",
             ),
             Node(
                 nodes.split_patients,
-                inputs=["manifest", "params:split", "params:site"],
+                inputs=["manifest", "frames", "arrivals", "params:split", "params:leaks", "params:site",
+                        "params:ledger"],
                 outputs="split",
                 name="split",
             ),
@@ -77,7 +80,7 @@ def site_pipeline(site: str) -> Pipeline:
                 name="describe",
             ),
         ]
-    )
+    )  # fmt: skip
     return Pipeline(
         template, namespace=site, parameters=SHARED_PARAMETERS, prefix_datasets_with_namespace=True
     )

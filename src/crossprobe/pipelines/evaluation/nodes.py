@@ -9,16 +9,23 @@ import pandas as pd
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.models.checkpoint import Checkpoint
+from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.model import for_scoring
+from crossprobe.pipelines.remembered import remembered
 from crossprobe.training.settings import RuntimeSettings
 
+# What scores depend on beside frames, weights and settings.
+SCORING_CODE = ("crossprobe.evaluation", "crossprobe.fusion", "crossprobe.models", "crossprobe.data")
 
+
+@remembered(*SCORING_CODE)
 def score_arm(
     frames: FrameStore,
     split: dict[str, Any],
     checkpoint: Checkpoint,
     scoring: SiteScoring,
     runtime: RuntimeSettings,
+    folders: Folders,
     arm_name: str,
 ) -> pd.DataFrame:
     """Scores one arm on the test patients of one site."""

@@ -38,7 +38,7 @@ def evaluation_arm(name: str) -> Pipeline:
             Node(
                 bound(nodes.score_arm, arm_name=name),
                 inputs=[f"{site}.labelled_frames", f"{site}.split", checkpoint, "params:evaluation",
-                        "params:runtime"],
+                        "params:runtime", "params:folders"],
                 outputs=f"{site}_scores",
                 name=f"score_{site}",
             )
@@ -50,5 +50,9 @@ def evaluation_arm(name: str) -> Pipeline:
         template,
         namespace=f"evaluate.{name}",
         inputs=inputs,
-        parameters={"params:evaluation": "params:evaluation.scoring", "params:runtime": "params:runtime"},
+        parameters={
+            "params:evaluation": "params:evaluation.scoring",
+            "params:runtime": "params:runtime",
+            "params:folders": "params:folders",
+        },
     )

@@ -105,8 +105,7 @@ def _finetune(
 ) -> tuple[Checkpoint, pd.DataFrame]:
     from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.input_scaling import InputScaling
-    from crossprobe.tasks.segmentation import SegmentationTask
-    from crossprobe.training.frame_source import FrameSource
+    from crossprobe.tasks.segmentation import SegmentationJob
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
 
@@ -125,18 +124,14 @@ def _finetune(
     )  # fmt: skip
     mean, std = frames.statistics(rows) if stage.standardise else (0.0, 1.0)
     scaling = InputScaling(mean=mean, std=std)
-    task = SegmentationTask(
-        module,
-        FrameSource(frames, rows, session.runtime.device, labels=True),
-        FrameSource(frames, validation, session.runtime.device, labels=True),
-        training,
-        stage.augment,
-        stage.loss,
-        scaling,
-        session.runtime,
-        arm.shuffled_labels,
+    job = SegmentationJob(
+        model=model.config(),
+        augment=stage.augment,
+        loss=stage.loss,
+        scaling=scaling,
+        shuffled_labels=arm.shuffled_labels,
     )
-    result = session.run(task)
+    result = session.run(job, module.state_dict())
     config = {
         "form": "segmenter",
         "model": model.config().model_dump(mode="json"),

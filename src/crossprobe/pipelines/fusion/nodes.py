@@ -8,17 +8,22 @@ import pandas as pd
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
+from crossprobe.pipelines.evaluation.nodes import SCORING_CODE
+from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import for_scoring
+from crossprobe.pipelines.remembered import remembered
 from crossprobe.training.settings import RuntimeSettings
 
 
+@remembered(*SCORING_CODE)
 def score_fused(
     frames: FrameStore,
     split: dict[str, Any],
     scoring: SiteScoring,
     fusion: FusedAnswers,
     runtime: RuntimeSettings,
+    folders: Folders,
     *branches: Any,
     arm_name: str,
 ) -> pd.DataFrame:

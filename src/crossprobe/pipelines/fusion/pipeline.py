@@ -40,7 +40,7 @@ def fused_arm(name: str, arm: FusedArm) -> Pipeline:
             Node(
                 bound(nodes.score_fused, arm_name=name),
                 inputs=[f"{site}.labelled_frames", f"{site}.split", "params:evaluation", "params:fusion",
-                        "params:runtime", *branches],
+                        "params:runtime", "params:folders", *branches],
                 outputs=f"{site}_scores",
                 name=f"fuse_{site}",
             )
@@ -56,5 +56,6 @@ def fused_arm(name: str, arm: FusedArm) -> Pipeline:
             "params:evaluation": "params:evaluation.scoring",
             "params:fusion": "params:fusion.fused",
             "params:runtime": "params:runtime",
+            "params:folders": "params:folders",
         },
     )

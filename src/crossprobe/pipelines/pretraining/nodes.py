@@ -35,11 +35,8 @@ def pretrain_mim(
     """Pretrains an encoder by masked image modelling on the unlabelled target."""
     import torch
 
-    from crossprobe.models.masked_image_model import MaskedImageModel
     from crossprobe.reporting.panels import ReconstructionPanel, reconstruction_panels
-    from crossprobe.tasks.masked_image import MaskedImageTask
-    from crossprobe.training.frame_source import FrameSource
-    from crossprobe.training.seeding import seeded
+    from crossprobe.tasks.masked_image import MaskedImageJob, MaskedImageTask
 
     training = _seeded_settings(stage.training, arm)
     session, scaling = _session(
@@ -52,20 +49,10 @@ def pretrain_mim(
         runtime,
         (arm, stage, model),
     )
-    device = session.runtime.device
-    with seeded(training.seed):
-        module = MaskedImageModel(model.config())
-    task = MaskedImageTask(
-        module,
-        FrameSource(frames, session.training_rows, device, labels=False),
-        FrameSource(frames, session.validation_rows, device, labels=False),
-        training,
-        stage.masking,
-        scaling,
-        session.runtime,
-    )
-    result = session.run(task)
-    task.module.load_state_dict(result.weights)
+    job = MaskedImageJob(model=model.config(), masking=stage.masking, scaling=scaling)
+    result = session.run(job)
+    task = session.build(job, result.weights)
+    assert isinstance(task, MaskedImageTask)
     count = len(session.validation_rows)
     shown = np.linspace(0, count - 1, min(stage.panels, count)).astype(np.int64)
     manifest = frames.manifest.iloc[session.validation_rows[shown]]
@@ -87,13 +74,9 @@ def pretrain_contrastive(
     arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Pretrains an encoder by contrastive learning on the unlabelled target."""
-    from crossprobe.models.projection import ContrastiveModel
-    from crossprobe.tasks.contrastive import ContrastiveTask
-    from crossprobe.training.frame_source import FrameSource
-    from crossprobe.training.seeding import seeded
+    from crossprobe.tasks.contrastive import ContrastiveJob
 
     training = _seeded_settings(stage.training, arm)
-    loss = _contrastive_loss(stage, arm)
     session, scaling = _session(
         f"pretrain.{arm_name}",
         frames,
@@ -104,21 +87,15 @@ def pretrain_contrastive(
         runtime,
         (arm, stage, model),
     )
-    device = session.runtime.device
-    with seeded(training.seed):
-        module = ContrastiveModel(model.config(), stage.projection)
-    task = ContrastiveTask(
-        module,
-        FrameSource(frames, session.training_rows, device, labels=False),
-        FrameSource(frames, session.validation_rows, device, labels=False),
-        training,
-        stage.augment,
-        stage.sampler,
-        loss,
-        scaling,
-        session.runtime,
+    job = ContrastiveJob(
+        model=model.config(),
+        projection=stage.projection,
+        augment=stage.augment,
+        sampling=stage.sampler,
+        loss=_contrastive_loss(stage, arm),
+        scaling=scaling,
     )
-    result = session.run(task)
+    result = session.run(job)
     return _checkpoint("contrastive", result, session, model, scaling), result.history
 
 

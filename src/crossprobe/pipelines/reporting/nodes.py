@@ -10,8 +10,11 @@ from matplotlib.figure import Figure
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.pipelines.arms import Arms
+from crossprobe.pipelines.evaluation.nodes import SCORING_CODE
+from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import for_scoring
+from crossprobe.pipelines.remembered import remembered
 from crossprobe.pipelines.reporting.members import Members
 from crossprobe.pipelines.reporting.settings import ChoiceSettings, ComparisonSettings, ReportSettings
 from crossprobe.training.settings import RuntimeSettings
@@ -39,6 +42,7 @@ def compare_arms(
     return patients, arms, tests, breakdown(frames), empty_counts(frames)
 
 
+@remembered(*SCORING_CODE)
 def choose_without_labels(
     frames: FrameStore,
     split: dict[str, Any],
@@ -47,6 +51,7 @@ def choose_without_labels(
     fusion: FusedAnswers,
     scoring: SiteScoring,
     runtime: RuntimeSettings,
+    folders: Folders,
     *loaded: Any,
     members: Members,
 ) -> pd.DataFrame:
@@ -100,12 +105,14 @@ def draw_panels(
     return panels if weights is None else (panels, weights)
 
 
+@remembered(*SCORING_CODE)
 def measure_calibration(
     frames: FrameStore,
     split: dict[str, Any],
     fusion: FusedAnswers,
     scoring: SiteScoring,
     runtime: RuntimeSettings,
+    folders: Folders,
     *loaded: Any,
     members: Members,
 ) -> pd.DataFrame:

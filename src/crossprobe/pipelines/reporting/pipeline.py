@@ -18,6 +18,7 @@ PARAMETERS = {
     "params:scoring": "params:evaluation.scoring",
     "params:fused": "params:fusion.fused",
     "params:runtime": "params:runtime",
+    "params:folders": "params:folders",
 }
 
 
@@ -78,7 +79,7 @@ def _unlabelled_choice(arms: Arms) -> list[Node]:
         Node(
             bound(nodes.choose_without_labels, members=candidates),
             inputs=["target.frames", "target.split", "params:choice", "params:comparison", "params:fused",
-                    "params:scoring", "params:runtime", *candidates.inputs()],
+                    "params:scoring", "params:runtime", "params:folders", *candidates.inputs()],
             outputs="label_free",
             name="choose_without_labels",
         ),
@@ -99,7 +100,7 @@ def _pictures(arms: Arms) -> list[Node]:
         Node(
             bound(nodes.measure_calibration, members=everyone),
             inputs=["target.labelled_frames", "target.split", "params:fused", "params:scoring",
-                    "params:runtime", *everyone.inputs()],
+                    "params:runtime", "params:folders", *everyone.inputs()],
             outputs="reliability",
             name="measure_calibration",
         ),

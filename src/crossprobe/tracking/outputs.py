@@ -25,7 +25,8 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
         run: Nested run of the stage.
         kind: `history` (long table of step, part, metric, value), `scores` (long table with metric and
             value, logged as means over patients), `headline` (patient-level metrics, also logged on the
-            parent), `table`, `figure`, `page`, or `hashes` (anything that carries hashes of data).
+            parent), `table`, `figure`, `page`, `hashes` (anything that carries hashes of data), or `facts`
+            (a flat dictionary: numbers become metrics, words become tags, on the parent too).
         name: Data set name; becomes the artifact's name.
         value: The output.
 
@@ -40,6 +41,7 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
         "figure": _figure,
         "page": _page,
         "hashes": _hashes,
+        "facts": _facts,
     }
     if kind not in writers:
         raise ValueError(
@@ -104,6 +106,17 @@ def _hashes(client: MlflowClient, parent: str, run: str, name: str, value: Any) 
         client.log_batch(target, tags=tags)
     if isinstance(value, dict):
         client.log_text(run, json.dumps(value, indent=2, default=str), f"{name}.json")
+
+
+def _facts(client: MlflowClient, parent: str, run: str, name: str, value: dict[str, Any]) -> None:
+    now = int(pd.Timestamp.now().timestamp() * 1000)
+    numbers = {key: item for key, item in value.items() if isinstance(item, (int, float))}
+    metrics = [Metric(f"{name}/{key}", float(item), now, 0) for key, item in numbers.items()]
+    tags = [
+        RunTag(f"{name}.{key}", str(item)) for key, item in value.items() if isinstance(item, (str, bool))
+    ]
+    for target in {run, parent}:
+        client.log_batch(target, metrics=metrics, tags=tags)
 
 
 def _read(value: Any, key: str) -> Any:

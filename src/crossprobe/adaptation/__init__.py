@@ -1,0 +1,1 @@
+"""Domain adaptation: making features of two scanners alike."""

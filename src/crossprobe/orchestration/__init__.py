@@ -1,0 +1,1 @@
+"""Runs stages on a schedule or when data arrive."""

@@ -1,0 +1,5 @@
+"""How two devices differ, without labels."""
+
+from crossprobe.pipelines.domain_difference.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,17 @@
+"""The small network of the fetal study and its tried variations on the source's images (S1)."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from crossprobe.pipelines import classification
+from crossprobe.pipelines.data_processing.pipeline import site_pipeline
+
+
+def create_pipeline() -> Pipeline:
+    """Builds the pipeline.
+
+    Returns:
+        The source's data and the study.
+    """
+    return site_pipeline("source") + classification.create_pipeline("fetal")

@@ -1,0 +1,296 @@
+"""Nodes that make a model of an arm, examine it and decide about it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from crossprobe.data.frame_settings import FrameSettings
+from crossprobe.data.frame_store import FrameStore
+from crossprobe.errors import InvalidMetadata
+from crossprobe.evaluation.score_settings import SiteScoring
+from crossprobe.pipelines.fusion.settings import FusedAnswers
+from crossprobe.pipelines.model import for_scoring
+from crossprobe.pipelines.register.settings import RegistrationSettings
+from crossprobe.prediction.package import Package
+from crossprobe.training.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from crossprobe.fusion.ensemble import Ensemble, FusedAnswer
+
+log = logging.getLogger(__name__)
+
+# Patients whom a model has learned from, by site: they are no evidence for or against it.
+LEARNED_FROM = {"source": ("train", "val"), "target": ("train",)}
+
+
+def calibrate_reading(
+    frames: FrameStore,
+    split: dict[str, Any],
+    registration: RegistrationSettings,
+    fusion: FusedAnswers,
+    scoring: SiteScoring,
+    runtime: RuntimeSettings,
+    *trained: Any,
+    arm: str,
+    branches: tuple[str, ...],
+) -> dict[str, Any]:
+    """Finds on validation patients below which confidence a person should read a frame."""
+    from crossprobe.fusion.ensemble import Ensemble
+    from crossprobe.fusion.predictor import Predictor
+    from crossprobe.prediction.held_out import judged_frames
+    from crossprobe.prediction.reading_rule import fit_reading_rule
+    from crossprobe.training.runtime import resolve
+
+    ensemble = Ensemble(
+        Predictor.from_checkpoints(trained[::2], resolve(for_scoring(runtime))),
+        [fit["temperature"] for fit in trained[1::2]],
+        {arm: _answer(registration, fusion, branches)},
+        branches,
+        [fit["bias"] for fit in trained[1::2]],
+    )
+    rows = frames.rows(split["parts"]["val"], labelled=True)
+    judged, _ = judged_frames(ensemble, frames, rows, scoring.scores.threshold)
+    return fit_reading_rule(judged, registration.reading).model_dump(mode="json")
+
+
+def package(
+    registration: RegistrationSettings,
+    fusion: FusedAnswers,
+    scoring: SiteScoring,
+    frames: FrameSettings,
+    reading: dict[str, Any],
+    source: dict[str, Any],
+    target: dict[str, Any],
+    source_split: dict[str, Any],
+    target_split: dict[str, Any],
+    *trained: Any,
+    arm: str,
+    branches: tuple[str, ...],
+    study: str,
+) -> Package:
+    """Joins weights, temperatures, preprocessing and the hashes of everything behind them."""
+    from crossprobe.data.fingerprint import fingerprint
+    from crossprobe.prediction.package import Package, PackageBranch, PackageIndex
+    from crossprobe.prediction.reading_rule import ReadingRule
+    from crossprobe.tracking import stage
+
+    facts, splits = {"source": source, "target": target}, {"source": source_split, "target": target_split}
+    known = ("data", "devices", "manifest_hash", "frame_store", "split_hash")
+    provenance = {
+        "study": study,
+        "sites": {site: {key: fact[key] for key in known} for site, fact in facts.items()},
+        "learned_from": {
+            site: sorted(
+                fingerprint(patient)[:16] for part in parts for patient in splits[site]["parts"].get(part, ())
+            )
+            for site, parts in LEARNED_FROM.items()
+        },
+    }
+    fits = trained[1::2]
+    index = PackageIndex(
+        kind="segmenter",
+        arm=arm,
+        branches=tuple(
+            PackageBranch(name=name, temperature=fit["temperature"], bias=fit["bias"])
+            for name, fit in zip(branches, fits, strict=True)
+        ),
+        answer=_answer(registration, fusion, branches),
+        frames=frames,
+        threshold=scoring.scores.threshold,
+        reading=ReadingRule.model_validate(reading),
+        provenance=provenance,
+        run=stage.current().parent,
+    )
+    return Package(index, trained[::2])
+
+
+def log_model(
+    package: Package, registration: RegistrationSettings, arms: pd.DataFrame, study: str
+) -> dict[str, Any]:
+    """Logs the package with its card, unless the registry has this very model; names who is to be beaten."""
+    from crossprobe.tracking import stage
+    from crossprobe.tracking.model_card import model_card
+    from crossprobe.tracking.model_log import log_package
+    from crossprobe.tracking.registry import Registry
+
+    run = stage.current()
+    registry = Registry(run.uri, registration.name)
+    identity = package.index.fingerprint()
+    logged: dict[str, Any] = {"fingerprint": identity, "champion": registry.champion()}
+    known = registry.version_with(identity)
+    if known is not None:
+        return {**logged, "version": known, "model_uri": f"models:/{registration.name}/{known}"}
+    scores = _scores(arms, registration, package)
+    assert package.folder is not None
+    card = model_card(registration.name, package, arms)
+    tags = {"crossprobe.study": study, "crossprobe.fingerprint": identity}
+    information = log_package(package.folder, card, run.run, registration.name, tags)
+    return {**logged, "version": None, "model_uri": information.model_uri, "scores": scores}
+
+
+def reload_model(
+    frames: FrameStore,
+    split: dict[str, Any],
+    package: Package,
+    logged: dict[str, Any],
+    registration: RegistrationSettings,
+    runtime: RuntimeSettings,
+) -> dict[str, Any]:
+    """Loads the logged model in a fresh process and compares it with the trained one on held-out frames."""
+    import numpy as np
+
+    from crossprobe.prediction.held_out import probabilities
+    from crossprobe.tracking import stage
+    from crossprobe.tracking.reload import predict_in_fresh_process
+    from crossprobe.training.runtime import resolve
+
+    rows = frames.rows(split["parts"]["test"], labelled=True)
+    places = np.linspace(0, len(rows) - 1, min(len(rows), registration.reload_frames))
+    images = frames.images(rows[np.unique(places.round().astype(np.int64))])
+    reloaded = predict_in_fresh_process(logged["model_uri"], stage.current().uri, images)
+    trained = probabilities(package.ensemble(resolve(for_scoring(runtime))), images)
+    difference = float(np.abs(reloaded - trained).max())
+    log.info("reloaded in a fresh process: largest difference %.2g on %d frames", difference, len(images))
+    return {"frames": len(images), "largest_difference": difference}
+
+
+def examine_on_source(
+    frames: FrameStore,
+    split: dict[str, Any],
+    package: Package,
+    logged: dict[str, Any],
+    registration: RegistrationSettings,
+    runtime: RuntimeSettings,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Dice of candidate and champion on held-out source patients, and how fast the candidate is."""
+    from crossprobe.prediction.held_out import judged_frames, latency_ms
+
+    def dsc(model: Package, ensemble: Ensemble) -> pd.DataFrame:
+        rows = frames.rows(_unseen(model, "source", split["parts"]["test"]), labelled=True)
+        return judged_frames(ensemble, frames, rows, model.index.threshold)[1]
+
+    evidence, candidate, obstacle = _both(dsc, package, logged, registration, runtime)
+    image = frames.images(frames.rows(split["parts"]["test"])[:1])[0]
+    return evidence, {
+        "latency_ms": latency_ms(candidate, image, registration.latency_repeats),
+        "obstacle": obstacle,
+    }
+
+
+def examine_on_target(
+    frames: FrameStore,
+    split: dict[str, Any],
+    package: Package,
+    logged: dict[str, Any],
+    registration: RegistrationSettings,
+    runtime: RuntimeSettings,
+) -> pd.DataFrame:
+    """How steady the masks of candidate and champion are on target patients; no label is read."""
+    from crossprobe.evaluation.label_free_frames import spread_over_videos
+    from crossprobe.prediction.held_out import steadiness
+
+    def steady(model: Package, ensemble: Ensemble) -> pd.DataFrame:
+        patients = _unseen(model, "target", split["parts"]["selection"])
+        if not patients:
+            return pd.DataFrame({"patient": [], "value": []})
+        rows = spread_over_videos(frames, patients, registration.frames_per_video)
+        return steadiness(ensemble, frames, rows, model.index.threshold)
+
+    return _both(steady, package, logged, registration, runtime)[0]
+
+
+def decide(
+    package: Package,
+    logged: dict[str, Any],
+    reload: dict[str, Any],
+    source: pd.DataFrame,
+    target: pd.DataFrame,
+    latency: dict[str, Any],
+    registration: RegistrationSettings,
+) -> dict[str, Any]:
+    """Registers the version as challenger and, if every check holds, makes it champion."""
+    from crossprobe.evaluation.promotion_gate import Evidence, judge
+    from crossprobe.tracking import stage
+    from crossprobe.tracking.decision import act
+
+    evidence = Evidence(
+        source,
+        target,
+        latency["latency_ms"],
+        reload["largest_difference"],
+        logged["champion"],
+        latency["obstacle"],
+    )
+    checks = judge(evidence, registration.gate)
+    decision = act(package, logged, checks, registration.name, stage.current())
+    log.info("%s", decision["summary"])
+    return decision
+
+
+def _answer(
+    registration: RegistrationSettings, fusion: FusedAnswers, branches: tuple[str, ...]
+) -> FusedAnswer:
+    from crossprobe.fusion.ensemble import PLAIN
+
+    if len(branches) == 1:
+        return PLAIN
+    if registration.answer not in fusion.answers:
+        raise InvalidMetadata(
+            f"registration.answer is '{registration.answer}', expected one of {', '.join(fusion.answers)}"
+        )
+    return fusion.answers[registration.answer]
+
+
+def _scores(arms: pd.DataFrame, registration: RegistrationSettings, package: Package) -> dict[str, str]:
+    """Mean Dice of the arm on both sites' test patients, as people read it."""
+    index = package.index
+    arm = index.arm if len(index.branches) == 1 else f"{index.arm}_{registration.answer}"
+    rows = arms[(arms["arm"] == arm) & (arms["metric"] == "dsc")].to_dict("records")
+    return {
+        f"{row['site']}_dsc": f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}] n={row['n_patients']}"
+        for row in rows
+    }
+
+
+def _both(
+    measure: Any,
+    package: Package,
+    logged: dict[str, Any],
+    registration: RegistrationSettings,
+    runtime: RuntimeSettings,
+) -> tuple[pd.DataFrame, Ensemble, str]:
+    """Measures the candidate and, where there is one that can be compared, the champion."""
+    from crossprobe.errors import CrossprobeError
+    from crossprobe.tracking import stage
+    from crossprobe.tracking.fetch import fetch_model
+    from crossprobe.training.runtime import resolve
+
+    machine = resolve(for_scoring(runtime))
+    candidate = package.ensemble(machine)
+    tables, obstacle = [measure(package, candidate).assign(model="candidate")], ""
+    if logged["champion"] is not None:
+        try:
+            uri = f"models:/{registration.name}/{logged['champion']}"
+            champion = fetch_model(uri, stage.current().uri).package
+            ensemble = champion.ensemble(machine)
+            if ensemble.predictor.size != candidate.predictor.size:
+                obstacle = (
+                    f"version {logged['champion']} takes images of {ensemble.predictor.size} px, this one of "
+                    f"{candidate.predictor.size}: they cannot be compared on the same frames"
+                )
+            else:
+                tables.append(measure(champion, ensemble).assign(model="champion"))
+        except CrossprobeError as error:
+            obstacle = f"version {logged['champion']} cannot be compared: {error}"
+    return pd.concat(tables, ignore_index=True), candidate, obstacle
+
+
+def _unseen(model: Package, site: str, patients: list[str]) -> list[str]:
+    """Patients whom a model has not learned from."""
+    from crossprobe.data.fingerprint import fingerprint
+
+    learned = set(model.index.provenance["learned_from"][site])
+    return [patient for patient in patients if fingerprint(patient)[:16] not in learned]

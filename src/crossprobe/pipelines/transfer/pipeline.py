@@ -1,0 +1,17 @@
+"""Backbones of the zoo side by side on the source's images, every layer fine-tuned (S2)."""
+
+from __future__ import annotations
+
+from kedro.pipeline import Pipeline
+
+from crossprobe.pipelines import classification
+from crossprobe.pipelines.data_processing.pipeline import site_pipeline
+
+
+def create_pipeline() -> Pipeline:
+    """Builds the pipeline.
+
+    Returns:
+        The source's data and the study.
+    """
+    return site_pipeline("source") + classification.create_pipeline("transfer")

@@ -1,0 +1,291 @@
+"""From files to masks on disk: one file after another, a few frames in memory, nothing half-written.
+
+Each file's results are made in a hidden folder and renamed when they are whole. A file that cannot be used is
+a row with its reason, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from crossprobe.data import dicom
+from crossprobe.data.media_limits import check_limits
+from crossprobe.data.pseudonym import pseudonym
+from crossprobe.data.video import read_frames
+from crossprobe.errors import CrossprobeError, UnreadableMedia
+from crossprobe.prediction.clip_outputs import FRAME_COLUMNS, OverlaySink, PngSink, Sink, TableSink
+from crossprobe.prediction.inputs import InputFile, find_inputs
+from crossprobe.prediction.judged import Reader
+from crossprobe.prediction.settings import PredictionSettings
+from crossprobe.prediction.volumes import VolumeSink, require_formats
+from crossprobe.progress import track
+
+log = logging.getLogger(__name__)
+
+PREDICTED, REJECTED, SKIPPED = "predicted", "rejected", "skipped"
+PARTIAL = ".partial-"
+SLOWEST_RATE, FASTEST_RATE, USUAL_RATE = 1.0, 240.0, 20.0
+
+
+@dataclass
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        file: Name, as the user knows it.
+        output: Folder of its results, a pseudonym; empty where there are none.
+        status: `predicted`, `rejected` or `skipped`.
+        reason: Why it was not predicted, or what was left out of it.
+        kind: `video`, `image`, `dicom`, or empty.
+        frames: Frames predicted.
+        to_read: Frames that a person should read.
+        spacing_mm: Side of a pixel, where known.
+        seconds: Time taken.
+    """
+
+    file: str
+    output: str = ""
+    status: str = REJECTED
+    reason: str = ""
+    kind: str = ""
+    frames: int = 0
+    to_read: int = 0
+    spacing_mm: float | None = None
+    seconds: float = 0.0
+
+
+def predict_files(
+    reader: Reader, paths: Sequence[Path], folder: Path, settings: PredictionSettings, salt: str
+) -> pd.DataFrame:
+    """Predicts files and folders of files.
+
+    Args:
+        reader: The model.
+        paths: Images, videos, DICOM files, and folders of them.
+        folder: Where results go, made if missing: a folder a file, named by a pseudonym of the file's name;
+            `frames.csv` (one row a frame) and `files.csv` (one row a file, the only place, with `frames.csv`,
+            where names of files stand), or `.parquet`.
+        settings: What to write, and limits.
+        salt: Secret of the pseudonyms.
+
+    Returns:
+        The table of files, as in `files.csv`.
+
+    Raises:
+        CrossprobeError: A library is missing for a wanted format, or there is nothing to predict.
+    """
+    require_formats(settings.outputs.nifti, settings.outputs.dicom_seg)
+    inputs = find_inputs(paths)
+    if not inputs:
+        raise CrossprobeError(f"nothing to predict in {', '.join(str(path) for path in paths) or 'no path'}")
+    folder.mkdir(parents=True, exist_ok=True)
+    results = []
+    frames = folder / f"{PARTIAL}{os.getpid()}-rows"
+    try:
+        with open(frames, "w", newline="", encoding="utf-8") as table:
+            table.write(",".join(FRAME_COLUMNS) + "\n")
+            for item in track(inputs, "predicting", total=len(inputs)):
+                results.append(_predict(reader, item, folder, settings, salt))
+                if results[-1].status == PREDICTED:
+                    _append(folder / results[-1].output / "frames.csv", table)
+        files = pd.DataFrame([asdict(result) for result in results])
+        _write_tables(frames, files, folder, settings.outputs.table)
+    finally:
+        frames.unlink(missing_ok=True)
+    return files
+
+
+def _predict(
+    reader: Reader, item: InputFile, folder: Path, settings: PredictionSettings, salt: str
+) -> FileResult:
+    result = FileResult(item.name)
+    start = time.perf_counter()
+    if item.refused:
+        skipped = item.refused.startswith(f"{SKIPPED}: ")
+        result.status = SKIPPED if skipped else REJECTED
+        result.reason = item.refused.removeprefix(f"{SKIPPED}: ")
+        return result
+    output = pseudonym("video", item.name, salt)
+    partial = folder / f"{PARTIAL}{os.getpid()}-{output}"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        _write_clip(reader, item, partial, output, settings, result)
+        _put_in_place(partial, folder / output)
+        result.output, result.status = output, PREDICTED
+    except Exception as error:
+        # Whatever a decoder throws at one file must not cost the others; its text may quote a patient's tags.
+        log.debug("%s", output, exc_info=not isinstance(error, CrossprobeError))
+        result.reason = _reason(error, item)
+        result.frames = result.to_read = 0
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    result.seconds = round(time.perf_counter() - start, 3)
+    return result
+
+
+def _write_clip(
+    reader: Reader,
+    item: InputFile,
+    folder: Path,
+    output: str,
+    settings: PredictionSettings,
+    result: FileResult,
+) -> None:
+    result.kind = check_limits(item.path, settings.limits)
+    result.spacing_mm = settings.spacing_mm
+    if result.kind == "dicom":
+        result.spacing_mm = dicom.spacing_mm(item.path) or settings.spacing_mm
+    left_out: dict[str, int] = {}
+
+    def reject(number: int, reason: str) -> None:
+        left_out[reason] = left_out.get(reason, 0) + 1
+
+    pending: dict[int, np.ndarray] = {}
+    table = TableSink(folder / "frames.csv", item.name, output, result.spacing_mm)
+    with _finished([table, *_sinks(item, folder, output, settings, result)]) as sinks:
+        frames = _remembered(_limited(item.path, settings.limits.frames), pending)
+        for judged in track(reader.read(frames, settings.batch_size, reject), item.name):
+            number = judged.prediction.frame
+            for passed in [other for other in pending if other < number]:
+                del pending[passed]
+            frame = pending.pop(number)
+            for sink in sinks:
+                sink.add(judged, frame)
+    if not table.frames:
+        raise UnreadableMedia("no frame that can be used")
+    result.frames, result.to_read = table.frames, table.to_read
+    result.reason = "; ".join(f"{count} x {reason}" for reason, count in left_out.items())
+
+
+def _sinks(
+    item: InputFile, folder: Path, output: str, settings: PredictionSettings, result: FileResult
+) -> Iterator[Sink]:
+    wanted = settings.outputs
+    if wanted.masks:
+        yield PngSink(folder / "masks", "mask")
+    if wanted.confidence:
+        yield PngSink(folder / "confidence", "confidence")
+    if wanted.overlay:
+        yield OverlaySink(
+            folder, None if result.kind == "image" else _frames_per_second(item.path, result.kind)
+        )
+    if wanted.nifti or wanted.dicom_seg:
+        yield VolumeSink(folder, output, result.spacing_mm, wanted.nifti, wanted.dicom_seg)
+
+
+@contextlib.contextmanager
+def _finished(sinks: list[Sink]) -> Iterator[list[Sink]]:
+    """Closes all files; after an error, lets go of them instead."""
+    try:
+        yield sinks
+        for sink in sinks:
+            sink.close()
+    except BaseException:
+        for sink in sinks:
+            sink.abandon()
+        raise
+
+
+def _limited(path: Path, most: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Reads frames, and stops a file that holds more than its header said."""
+    for number, frame in read_frames(path):
+        if number >= most:
+            raise UnreadableMedia(
+                f"more than the {most} frames that are taken; cut it, or raise limits.frames"
+            )
+        yield number, frame
+
+
+def _remembered(
+    frames: Iterable[tuple[int, np.ndarray]], pending: dict[int, np.ndarray]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Keeps frames that went in until their prediction comes out."""
+    for number, frame in frames:
+        pending[number] = frame
+        yield number, frame
+
+
+def _frames_per_second(path: Path, kind: str) -> float:
+    if kind != "video":
+        return USUAL_RATE
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+    finally:
+        capture.release()
+    return rate if SLOWEST_RATE <= rate <= FASTEST_RATE else USUAL_RATE
+
+
+def _put_in_place(partial: Path, final: Path) -> None:
+    """Renames the finished folder over an older one of the same file."""
+    if final.is_symlink() or (final.exists() and not final.is_dir()):
+        raise CrossprobeError(f"{final.name} in the output folder is no folder of ours; move it away")
+    old = partial.with_name(partial.name + "-old")
+    if final.exists():
+        final.rename(old)
+    partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _append(source: Path, table: TextIO) -> None:
+    """Adds the rows of one clip to the table of all, without its head."""
+    with open(source, newline="", encoding="utf-8") as rows:
+        rows.readline()
+        shutil.copyfileobj(rows, table)
+
+
+def _reason(error: BaseException, item: InputFile) -> str:
+    """Says what was wrong without the path, which may hold a patient's name."""
+    if isinstance(error, CrossprobeError):
+        return str(error).removeprefix(str(item.path)).removeprefix(": ")
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read or written ({error.strerror})"
+    return f"cannot be decoded ({type(error).__name__})"
+
+
+def _write_tables(frames: Path, files: pd.DataFrame, folder: Path, kind: str) -> None:
+    writers: dict[str, Callable[[Path], object]] = {
+        "frames.csv": lambda path: shutil.copyfile(frames, path),
+        "files.csv": lambda path: files.to_csv(path, index=False),
+        "frames.parquet": lambda path: _to_parquet(frames, path),
+        "files.parquet": lambda path: files.to_parquet(path, index=False),
+    }
+    for name in (f"frames.{kind}", f"files.{kind}"):
+        partial = folder / f"{PARTIAL}{os.getpid()}-{name}"
+        try:
+            writers[name](partial)
+            partial.replace(folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _to_parquet(source: Path, path: Path) -> None:
+    """Converts the table of frames piece by piece."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    numbers = {"frame": pa.int64(), "height": pa.int64(), "width": pa.int64(), "area_px": pa.int64()}
+    figures = {name: pa.float64() for name in ("spacing_mm", "area_mm2", "confidence")}
+    texts = {name: pa.string() for name in ("file", "output", "read")}
+    types = {name: (numbers | figures | texts)[name] for name in FRAME_COLUMNS}
+    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+    parse = csv.ParseOptions(newlines_in_values=True)
+    with (
+        csv.open_csv(source, convert_options=convert, parse_options=parse) as pieces,
+        parquet.ParquetWriter(path, pa.schema(list(types.items()))) as writer,
+    ):
+        for piece in pieces:
+            writer.write_batch(piece)

@@ -1,0 +1,96 @@
+"""Logs a package as an MLflow model: from code, with a signature, an example of noise and pinned versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SERVED = Path(__file__).with_name("served_model.py")
+PACKAGE = Path(__file__).resolve().parents[1]
+CARD = "model_card.md"
+# What `served_model.py` imports by way of the library; torch without the suffix of a local build.
+REQUIREMENTS = (
+    "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pydicom", "safetensors",
+    "torch",
+)  # fmt: skip
+
+
+def pinned_requirements() -> list[str]:
+    """Names what serving needs, at the versions at hand.
+
+    Returns:
+        Requirements such as `numpy==2.4.6`.
+    """
+    versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
+
+
+def example_request() -> dict[str, list]:
+    """Makes a request of noise in the shape of a fan: never a patient's frame."""
+    from crossprobe.prediction.picture import encode_picture
+
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[0:96, 0:128]
+    fan = np.hypot(rows + 20, columns - 64) < 110
+    speckle = generator.rayleigh(40, fan.shape) * np.exp(-rows / 120)
+    image = np.where(fan, np.clip(speckle, 0, 255), 0).astype(np.uint8)
+    return {"image": [encode_picture(image)]}
+
+
+def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str, str]) -> Any:
+    """Logs a package into a run.
+
+    Args:
+        folder: The package.
+        card: Model card, Markdown; kept inside the model.
+        run_id: Run that the model belongs to.
+        name: Name of the model inside the run.
+        tags: Kept with the logged model.
+
+    Returns:
+        MLflow's `ModelInfo`; its `model_uri` names the model from now on.
+    """
+    import tempfile
+
+    import mlflow
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    optional = {"required": False}
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec("string", "image"),
+        ColSpec("string", "clip", **optional),
+        ColSpec("double", "spacing_mm", **optional),
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        *(ColSpec("string", column) for column in ("mask", "confidence_map")),
+        ColSpec("double", "confidence"),
+        ColSpec("long", "area_px"),
+        ColSpec("double", "area_mm2"),
+        ColSpec("string", "read"),
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / CARD
+        written.write_text(card, encoding="utf-8")
+        # MLflow keeps the name of the folder that it is given.
+        named = Path(scratch) / "package"
+        shutil.copytree(folder, named)
+        return Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=mlflow.pyfunc,
+            flavor_name="pyfunc.ModelFromCode",
+            run_id=run_id,
+            python_model=str(SERVED),
+            artifacts={"package": str(named), "card": str(written)},
+            code_paths=[str(PACKAGE)],
+            signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
+            input_example=pd.DataFrame(example_request()),
+            pip_requirements=pinned_requirements(),
+            tags=tags,
+        )

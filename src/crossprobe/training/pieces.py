@@ -1,0 +1,158 @@
+"""How a step's batch is cut: into micro-batches that fit memory, and each into the shares of the processes.
+
+Micro-batches come first, so that a micro-batch holds the same samples whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from crossprobe.errors import CrossprobeError, OutOfMemory
+from crossprobe.training.memory import (
+    fewest_pieces_that_fit,
+    more_pieces,
+    optimiser_bytes,
+    pieces_for,
+    release,
+)
+from crossprobe.training.runtime import Runtime
+from crossprobe.training.sampler import Batch
+from crossprobe.training.settings import TrainingSettings
+from crossprobe.training.task import Task
+
+log = logging.getLogger(__name__)
+
+NOTE_NAME = "pieces"
+
+
+def check_even(settings: TrainingSettings, processes: int, title: str) -> None:
+    """Refuses a batch that cannot be dealt evenly.
+
+    Args:
+        settings: Batch size and micro-batches.
+        processes: How many share it.
+        title: Of the run, for the error.
+
+    Raises:
+        CrossprobeError: If somebody would get less than the others.
+    """
+    if settings.batch_size % (processes * settings.accumulate):
+        raise CrossprobeError(
+            f"{title}: batch_size {settings.batch_size} is not a multiple of {processes} processes times "
+            f"accumulate {settings.accumulate}; change one of them"
+        )
+
+
+class Pieces:
+    """The micro-batches of a run, and their number, which grows when memory runs out.
+
+    Args:
+        task: Whose samples are dealt.
+        settings: Batch size and the least number of pieces.
+        runtime: Largest micro-batch, and the processes.
+        folder: Where processes that ran out of memory leave a note for those that start again.
+        title: Of the run, for log and errors.
+
+    Raises:
+        CrossprobeError: If the batch cannot be dealt evenly, or must be cut and may not.
+    """
+
+    def __init__(
+        self, task: Task, settings: TrainingSettings, runtime: Runtime, folder: Path, title: str
+    ) -> None:
+        self._task, self._settings, self._runtime, self._title = task, settings, runtime, title
+        self._note = folder / NOTE_NAME
+        self._whole = getattr(task, "whole_batch", False)
+        # On a CPU frames lie in memory already.
+        self._prefetch = getattr(task, "prefetch", None) if runtime.device.type != "cpu" else None
+        processes = runtime.ranks.count
+        check_even(settings, processes, title)
+        self._samples = settings.batch_size // processes
+        asked = runtime.settings.micro_batch
+        self.count = pieces_for(self._samples, settings.accumulate, None if asked == "auto" else asked)
+        if processes > 1 and self._note.exists():
+            self.count = max(self.count, int(self._note.read_text(encoding="utf-8")))
+        if self._whole and self.count > 1:
+            raise CrossprobeError(
+                f"{title}: the samples of a step see each other, so that its batch of {settings.batch_size} "
+                "cannot be cut: set accumulate to 1 and leave runtime.micro_batch empty"
+            )
+
+    def of(self, step: int) -> list[Batch]:
+        """Gives this process's share of every micro-batch of a step."""
+        ranks = self._runtime.ranks
+        pieces = self._task.sampler.batch(step).split(self.count)
+        return [piece.share(ranks.rank, ranks.count) for piece in pieces] if ranks.count > 1 else pieces
+
+    def announce(self, pieces: list[Batch], number: int) -> None:
+        """Tells the task which micro-batch comes after one, if it wants to know.
+
+        Args:
+            pieces: Those of a step.
+            number: The one that was just started.
+        """
+        if self._prefetch is not None:
+            self._prefetch((pieces[number + 1 :] or self.of(pieces[0].step + 1))[0])
+
+    def fit(self) -> None:
+        """Finds the largest micro-batch by trial, where that is asked for and can be done: on CUDA."""
+        device = self._runtime.device
+        if self._runtime.settings.micro_batch != "auto" or self._whole:
+            return
+        if device.type != "cuda":
+            # A CPU's memory does not run out with an error: the system stops the process.
+            log.info("%s: micro_batch auto needs CUDA; accumulate decides", self._title)
+            return
+        buffers = {name: buffer.clone() for name, buffer in self._task.module.named_buffers()}
+        with torch.random.fork_rng(devices=[device]):
+            found = fewest_pieces_that_fit(self._samples, self.count, self._try)
+        for name, buffer in self._task.module.named_buffers():
+            buffer.copy_(buffers[name])
+        self.count = self._runtime.ranks.largest(found, device)
+        log.info("%s: micro-batches of %d samples", self._title, self._samples // self.count)
+
+    def _try(self, count: int) -> None:
+        """One micro-batch there and back, with the optimiser's memory taken."""
+        module, device = self._task.module, self._runtime.device
+        module.train()
+        reserve = torch.empty(
+            optimiser_bytes(module, self._settings.optimiser.name), dtype=torch.uint8, device=device
+        )
+        try:
+            batch = self._task.sampler.batch(0)
+            size = self._samples // count
+            self._task.loss(batch._replace(rows=batch.rows[:size], epochs=batch.epochs[:size]))[0].backward()
+            torch.cuda.synchronize(device)
+        finally:
+            del reserve
+            module.zero_grad(set_to_none=True)
+
+    def cut(self, step: int, error: BaseException) -> None:
+        """Cuts micro-batches in half after memory ran out, for the rest of the run.
+
+        Args:
+            step: Where it ran out.
+            error: What was raised.
+
+        Raises:
+            OutOfMemory: If they cannot be cut further; among several processes always, since the others
+                wait for this one: all start again from the checkpoint and find the note.
+        """
+        release()
+        size = self._samples // self.count
+        more = None if self._whole else more_pieces(self._samples, self.count)
+        where = f"{self._title}: out of memory at step {step} with micro-batches of {size}"
+        if more is None:
+            advice = "take more processes" if self._whole else "take a smaller model or image"
+            raise OutOfMemory(
+                f"{where}, which cannot be cut: lower batch_size, use runtime.precision bf16, or {advice}"
+            ) from error
+        if self._runtime.ranks.count > 1:
+            self._note.parent.mkdir(parents=True, exist_ok=True)
+            self._note.write_text(str(more), encoding="utf-8")
+            raise OutOfMemory(f"{where}; the next start takes {self._samples // more}") from error
+        log.warning("%s; trying again with %d, for the rest of the run", where, self._samples // more)
+        self.count = more

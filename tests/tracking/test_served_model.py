@@ -1,0 +1,66 @@
+"""What a server answers, without a server."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.exceptions import MlflowException
+
+from crossprobe.prediction.picture import decode_picture, encode_picture
+from crossprobe.tracking.served_model import CrossprobeModel
+from small_model import fan, small_package
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = small_package().save(tmp_path_factory.mktemp("served") / "package")
+    served = CrossprobeModel()
+    served.load_context(types.SimpleNamespace(artifacts={"package": str(folder)}))
+    return served
+
+
+def ask(model, frames, **more) -> pd.DataFrame:
+    return model.predict(None, pd.DataFrame({"image": [encode_picture(frame) for frame in frames], **more}))
+
+
+def test_rows_of_one_clip_share_their_crop_wherever_they_stand(model):
+    clip = [fan(number, 200, 260) for number in range(8)]
+    still = fan(99, 100, 140)
+    together = ask(model, clip, clip="a")
+    mixed = ask(model, [still, *clip, still], clip=["", *["a"] * 8, None])
+    assert list(mixed["mask"][1:9]) == list(together["mask"])
+    assert mixed["mask"][0] == mixed["mask"][9] == ask(model, [still])["mask"][0]
+    assert decode_picture(mixed["mask"][0]).shape == (100, 140)
+
+
+def test_a_row_alone_is_answered_as_among_others(model):
+    frames = [fan(number) for number in range(3)]
+    together = ask(model, frames)
+    assert [ask(model, [frame])["mask"][0] for frame in frames] == list(together["mask"])
+
+
+def test_areas_where_the_spacing_is_known(model):
+    answer = ask(model, [fan(), fan(), fan()], spacing_mm=[0.5, np.nan, -1.0])
+    assert answer["area_mm2"][0] == pytest.approx(answer["area_px"][0] * 0.25)
+    assert answer["area_mm2"][1:].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("request_table", "words"),
+    [
+        (pd.DataFrame({"picture": ["x"]}), "`image` is missing"),
+        (pd.DataFrame({"image": ["/etc/passwd"]}), "image: "),
+        (pd.DataFrame({"image": ["x"] * 513}), "513 frames in one request"),
+        (
+            pd.DataFrame({"image": [encode_picture(fan()), encode_picture(fan(0, 90, 90))], "clip": "a"}),
+            "row 1: frame of 90x90 px in a clip",
+        ),
+        (pd.DataFrame({"image": [encode_picture(fan()[:10, :10])]}), "smallest side"),
+    ],
+)
+def test_what_cannot_be_answered(model, request_table, words):
+    with pytest.raises(MlflowException, match=words):
+        model.predict(None, request_table)
