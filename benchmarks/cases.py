@@ -61,6 +61,11 @@ class Bench:
     machine: Machine
     compiled: bool
 
+    @property
+    def masking(self) -> MimSettings:
+        """Cells of 32 px, or of 16 px where those do not tile the image."""
+        return MimSettings(mask_patch_px=32 if self.frames.size % 32 == 0 else 16)
+
     def source(self, labels: bool = False) -> FrameSource:
         """Serves all frames as training does."""
         rows = np.arange(len(self.frames))
@@ -131,7 +136,7 @@ def views(bench: Bench) -> Iterator[Result]:
 def hidden_cells(bench: Bench) -> Iterator[Result]:
     """Frames to the input of masked image modelling."""
     source, count, size = bench.source(), bench.scale.data_batch, bench.frames.size
-    settings, turn = MimSettings(), iter(range(1 << 30))
+    settings, turn = bench.masking, iter(range(1 << 30))
 
     def ours() -> Tensor:
         rows, epoch = torch.randint(0, len(source), (count,)), next(turn)
@@ -140,7 +145,9 @@ def hidden_cells(bench: Bench) -> Iterator[Result]:
 
     def usual() -> Tensor:
         chosen = [bench.frames.png_images[row] for row in random.choices(range(len(source)), k=count)]
-        images, hidden = (part.to(bench.runtime.device) for part in plain.masked(chosen, size))
+        images, hidden = (
+            part.to(bench.runtime.device) for part in plain.masked(chosen, size, bench.masking.mask_patch_px)
+        )
         return images * (1 - hidden)
 
     yield bench.compare("masked input", "images", count, ours, usual, bf16=False)
@@ -172,12 +179,14 @@ def masked_image_step(bench: Bench) -> Iterator[Result]:
     module = MaskedImageModel(bench.scale.model)
     other, optimiser = _plain_side(module, bench)
     task = MaskedImageTask(
-        module, source, source, _training(count), MimSettings(), InputScaling(), bench.runtime
+        module, source, source, _training(count), bench.masking, InputScaling(), bench.runtime
     )
 
     def usual() -> None:
         chosen = [bench.frames.png_images[row] for row in random.choices(range(len(source)), k=count)]
-        images, hidden = (part.to(bench.runtime.device) for part in plain.masked(chosen, size))
+        images, hidden = (
+            part.to(bench.runtime.device) for part in plain.masked(chosen, size, bench.masking.mask_patch_px)
+        )
         images = images.expand(-1, bench.scale.model.channels, -1, -1)
         loss = plain.reconstruction_loss(other(images * (1 - hidden)), images, hidden)
         plain.step(other, optimiser, loss)

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from PIL import Image, ImageEnhance
 from torch import Tensor, nn
 
-CELL_PX = 32
 HIDDEN_SHARE = 0.6
 
 
@@ -65,14 +64,14 @@ def two_views(pngs: Sequence[bytes], size: int) -> Tensor:
     return torch.stack([random_view(image) for _ in range(2) for image in images])
 
 
-def masked(pngs: Sequence[bytes], size: int) -> tuple[Tensor, Tensor]:
+def masked(pngs: Sequence[bytes], size: int, cell_px: int) -> tuple[Tensor, Tensor]:
     """Frames and the pixels that are hidden of them, both [B, 1, S, S]."""
-    grid = size // CELL_PX
+    grid = size // cell_px
     masks = []
     for _ in pngs:
         cells = np.zeros(grid * grid, dtype=np.float32)
         cells[np.random.permutation(grid * grid)[: math.ceil(HIDDEN_SHARE * grid * grid)]] = 1  # noqa: NPY002
-        masks.append(torch.from_numpy(np.kron(cells.reshape(grid, grid), np.ones((CELL_PX, CELL_PX)))))
+        masks.append(torch.from_numpy(np.kron(cells.reshape(grid, grid), np.ones((cell_px, cell_px)))))
     return decoded(pngs, size), torch.stack(masks)[:, None].float()
 
 

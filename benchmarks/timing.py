@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ class Result:
         time_ratio: Median over turns of ours / plain.
         ratio_lowest: Smallest ratio of a turn.
         ratio_highest: Largest ratio of a turn.
+        cpu_ratio: Median ratio of the time that processors worked for this process: on a busy machine the
+            figure to trust for work on a processor; for work on a GPU, that of the host alone.
         ours_p50_ms: Median milliseconds a call of ours.
         ours_p95_ms: Its 95th percentile.
         gflop: 10^9 floating point operations a call of the plain loop.
@@ -47,6 +50,7 @@ class Result:
     time_ratio: float
     ratio_lowest: float
     ratio_highest: float
+    cpu_ratio: float
     ours_p50_ms: float
     ours_p95_ms: float
     gflop: float
@@ -93,14 +97,15 @@ def compare(
     _timed(plain, device)
     plain_memory = memory.stop_mb()
     turns = [(_timed(ours, device), _timed(plain, device)) for _ in range(repeats)]
-    ours_s, plain_s = (statistics.median(column) for column in zip(*turns, strict=True))
-    ratios = [first / second for first, second in turns]
-    ours_ms = [1000 * first for first, _ in turns]
+    ours_s, plain_s = (statistics.median(one.wall_s for one in column) for column in zip(*turns, strict=True))
+    ratios = [first.wall_s / second.wall_s for first, second in turns]
+    ours_ms = [1000 * first.wall_s for first, _ in turns]
     operations = counter.get_total_flops()
     peak = machine.bf16_tflops if bf16 else machine.fp32_tflops
     return Result(
         case=case, unit=unit, count=count, ours_s=ours_s, plain_s=plain_s,
         time_ratio=statistics.median(ratios), ratio_lowest=min(ratios), ratio_highest=max(ratios),
+        cpu_ratio=statistics.median(first.cpu_s / second.cpu_s for first, second in turns),
         ours_p50_ms=float(np.percentile(ours_ms, 50)), ours_p95_ms=float(np.percentile(ours_ms, 95)),
         gflop=operations / 1e9,
         ours_of_peak=operations / ours_s / 1e12 / peak,
@@ -109,9 +114,14 @@ def compare(
     )  # fmt: skip
 
 
-def _timed(work: Work, device: torch.device) -> float:
+class _Duration(NamedTuple):
+    wall_s: float
+    cpu_s: float
+
+
+def _timed(work: Work, device: torch.device) -> _Duration:
     synchronise(device)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     work()
     synchronise(device)
-    return time.perf_counter() - start
+    return _Duration(time.perf_counter() - start, time.process_time() - cpu_start)

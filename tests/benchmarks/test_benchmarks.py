@@ -41,7 +41,14 @@ def test_a_quick_run_prints_every_case_and_writes_json(tmp_path):
     assert len(names) == len(lines) - 2 == len(wanted)
     assert all(name.startswith(start) for name, start in zip(names, wanted, strict=True))
     for result in found["results"]:
-        for key in ("time_ratio", "ratio_lowest", "ratio_highest", "ours_per_second", "plain_per_second"):
+        for key in (
+            "time_ratio",
+            "ratio_lowest",
+            "ratio_highest",
+            "cpu_ratio",
+            "ours_per_second",
+            "plain_per_second",
+        ):
             assert math.isfinite(result[key])
             assert result[key] > 0
         assert result["ratio_lowest"] <= result["time_ratio"] <= result["ratio_highest"]

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Rows a slab on a processor, where slabs should stay in its cache; a GPU takes all that fit.
-_CPU_ROWS = 256
+# Rows a slab on a processor: few enough for its cache, many enough that threads seldom wait for one another.
+# A GPU takes all that fit.
+_CPU_ROWS = 512
 _GPU_SIMILARITIES = 1 << 26
 # Halves of exp(s) larger than this are not kept: 1 GiB in single precision.
 _KEPT_SIMILARITIES = 1 << 28
