@@ -10,7 +10,7 @@ from benchmarks.machine import Machine
 from benchmarks.timing import Result
 
 COLUMNS = (
-    "case", "ours", "plain", "time ratio", "lowest-highest", "CPU-time ratio", "p50 ms", "p95 ms", "GFLOP",
+    "case", "ours", "plain", "time ratio", "lowest-highest", "work ratio", "p50 ms", "p95 ms", "GFLOP",
     "of peak", "plain of peak", "MB", "plain MB",
 )  # fmt: skip
 
@@ -55,7 +55,7 @@ def _cells(result: Result) -> tuple[str, ...]:
         f"{result.count / result.plain_s:.4g}",
         f"{result.time_ratio:.3f}",
         f"{result.ratio_lowest:.3f}-{result.ratio_highest:.3f}",
-        f"{result.cpu_ratio:.3f}",
+        f"{result.work_ratio:.3f}",
         f"{result.ours_p50_ms:.4g}",
         f"{result.ours_p95_ms:.4g}",
         f"{result.gflop:.1f}",

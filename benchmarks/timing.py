@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import Machine, PeakMemory, synchronise
+from benchmarks.machine import Clock, Machine, PeakMemory
 
 Work = Callable[[], object]
 
@@ -30,12 +29,12 @@ class Result:
         time_ratio: Median over turns of ours / plain.
         ratio_lowest: Smallest ratio of a turn.
         ratio_highest: Largest ratio of a turn.
-        cpu_ratio: Median ratio of the time that processors worked for this process: on a busy machine the
-            figure to trust for work on a processor; for work on a GPU, that of the host alone.
+        work_ratio: Median ratio of the times that the device worked for this process: on a processor that is
+            busy with other things too, the figure to trust; on a GPU the same as `time_ratio`.
         ours_p50_ms: Median milliseconds a call of ours.
         ours_p95_ms: Its 95th percentile.
         gflop: 10^9 floating point operations a call of the plain loop.
-        ours_of_peak: Those operations over our time, as a share of the measured peak of our precision.
+        ours_of_peak: Those operations over our time at work, as a share of our precision's measured peak.
         plain_of_peak: The same of the plain loop in single precision.
         ours_memory_mb: Peak memory of a first call beyond what was in use.
         plain_memory_mb: The same of the plain loop.
@@ -50,7 +49,7 @@ class Result:
     time_ratio: float
     ratio_lowest: float
     ratio_highest: float
-    cpu_ratio: float
+    work_ratio: float
     ours_p50_ms: float
     ours_p95_ms: float
     gflop: float
@@ -97,6 +96,9 @@ def compare(
     _timed(plain, device)
     plain_memory = memory.stop_mb()
     turns = [(_timed(ours, device), _timed(plain, device)) for _ in range(repeats)]
+    ours_work_s, plain_work_s = (
+        statistics.median(one.work_s for one in column) for column in zip(*turns, strict=True)
+    )
     ours_s, plain_s = (statistics.median(one.wall_s for one in column) for column in zip(*turns, strict=True))
     ratios = [first.wall_s / second.wall_s for first, second in turns]
     ours_ms = [1000 * first.wall_s for first, _ in turns]
@@ -105,23 +107,21 @@ def compare(
     return Result(
         case=case, unit=unit, count=count, ours_s=ours_s, plain_s=plain_s,
         time_ratio=statistics.median(ratios), ratio_lowest=min(ratios), ratio_highest=max(ratios),
-        cpu_ratio=statistics.median(first.cpu_s / second.cpu_s for first, second in turns),
+        work_ratio=statistics.median(first.work_s / second.work_s for first, second in turns),
         ours_p50_ms=float(np.percentile(ours_ms, 50)), ours_p95_ms=float(np.percentile(ours_ms, 95)),
         gflop=operations / 1e9,
-        ours_of_peak=operations / ours_s / 1e12 / peak,
-        plain_of_peak=operations / plain_s / 1e12 / machine.fp32_tflops,
+        ours_of_peak=operations / ours_work_s / 1e12 / peak,
+        plain_of_peak=operations / plain_work_s / 1e12 / machine.fp32_tflops,
         ours_memory_mb=ours_memory, plain_memory_mb=plain_memory, precision="bf16" if bf16 else "fp32",
     )  # fmt: skip
 
 
 class _Duration(NamedTuple):
     wall_s: float
-    cpu_s: float
+    work_s: float
 
 
 def _timed(work: Work, device: torch.device) -> _Duration:
-    synchronise(device)
-    start, cpu_start = time.perf_counter(), time.process_time()
+    clock = Clock(device)
     work()
-    synchronise(device)
-    return _Duration(time.perf_counter() - start, time.process_time() - cpu_start)
+    return _Duration(*clock.read())

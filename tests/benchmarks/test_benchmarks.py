@@ -45,7 +45,7 @@ def test_a_quick_run_prints_every_case_and_writes_json(tmp_path):
             "time_ratio",
             "ratio_lowest",
             "ratio_highest",
-            "cpu_ratio",
+            "work_ratio",
             "ours_per_second",
             "plain_per_second",
         ):
