@@ -16,11 +16,13 @@ from typing import Any
 import yaml
 from kedro.framework.hooks import hook_impl
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from mlflow.entities import Param
 from pydantic import BaseModel
 
 log = logging.getLogger(__name__)
 
 PARAMETER_LENGTH = 500
+PARAMETERS_A_REQUEST = 100
 
 
 class ExperimentHooks(MlflowHook):
@@ -61,13 +63,15 @@ class ExperimentHooks(MlflowHook):
 
         run_id = self._stage_run(node)
         stage.enter(stage.StageRun(self._uri(), self.run_id, run_id))
-        for name, value in inputs.items():
-            if not name.startswith("params:"):
-                continue
-            for key, leaf in flatten(value, name.removeprefix("params:")).items():
-                if (run_id, key) not in self._logged:
-                    self._logged.add((run_id, key))
-                    self._client.log_param(run_id, key, str(leaf)[:PARAMETER_LENGTH])
+        self._log_parameters(
+            run_id,
+            {
+                key: leaf
+                for name, value in inputs.items()
+                if name.startswith("params:")
+                for key, leaf in flatten(value, name.removeprefix("params:")).items()
+            },
+        )
 
     @hook_impl
     def after_node_run(self, node: Any, catalog: Any, inputs: Any, outputs: dict[str, Any]) -> None:
@@ -112,6 +116,14 @@ class ExperimentHooks(MlflowHook):
     @property
     def _client(self) -> Any:
         return self.mlflow_config.server._mlflow_client
+
+    def _log_parameters(self, run_id: str, leaves: dict[str, Any]) -> None:
+        """Logs what the run does not have yet; together, for a server takes its time for every request."""
+        new = [key for key in leaves if (run_id, key) not in self._logged]
+        self._logged |= {(run_id, key) for key in new}
+        given = [Param(key, str(leaves[key])[:PARAMETER_LENGTH]) for key in new]
+        for start in range(0, len(given), PARAMETERS_A_REQUEST):
+            self._client.log_batch(run_id, params=given[start : start + PARAMETERS_A_REQUEST])
 
     def _uri(self) -> str:
         return str(self.mlflow_config.server.mlflow_tracking_uri)

@@ -69,6 +69,9 @@ def main(*args: str, **kwargs: object) -> object:
     """
     try:
         return crossprobe(list(args) or None, **kwargs)
-    except CrossprobeError as error:
+    except Exception as error:
+        # MLflow's own errors (a server that does not answer, a wrong password) without importing MLflow here.
+        if not isinstance(error, CrossprobeError) and not type(error).__module__.startswith("mlflow."):
+            raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)

@@ -55,6 +55,8 @@ def configuration(env: str | None) -> Any:
         Kedro's configuration loader.
     """
     folder = project_folder()
+    # A person waits for the answer: not for the minutes that MLflow gives a server that is not there.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     # The resolver of project paths starts at the working folder.
     os.chdir(folder)
     # Libraries warn about their own code while they are imported, past every filter that we set.

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from crossprobe.tracking.served_code import copy_code
+
 SERVED = Path(__file__).with_name("served_model.py")
-PACKAGE = Path(__file__).resolve().parents[1]
 CARD = "model_card.md"
 # What `served_model.py` imports by way of the library; torch without the suffix of a local build.
 REQUIREMENTS = (
@@ -88,7 +89,7 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
             run_id=run_id,
             python_model=str(SERVED),
             artifacts={"package": str(named), "card": str(written)},
-            code_paths=[str(PACKAGE)],
+            code_paths=[str(copy_code(SERVED, Path(scratch)))],
             signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
             input_example=pd.DataFrame(example_request()),
             pip_requirements=pinned_requirements(),
