@@ -78,7 +78,7 @@ def count_work(config: TransUNetConfig, batch: int) -> list[Work]:
     """
     with torch.device("meta"):
         segmenter = TransUNet(config)
-        form = inference_form(segmenter, torch.bfloat16, attention_as_products=True)
+        form = inference_form(segmenter, torch.bfloat16, for_processor=True)
         grey = torch.zeros(batch, 1, config.image_size, config.image_size)
         works = [_counted("inference, one branch, bf16", form, grey.bfloat16(), batch, learns=False)]
         for name, module in (

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from crossprobe.models.hybrid_resnet import StandardisedConvolution
-from crossprobe.models.inference_form import ProductAttention, inference_form
+from crossprobe.models.inference_form import ProcessorGroupNorm, ProductAttention, inference_form
 from crossprobe.models.transformer import SelfAttention
 from crossprobe.models.transunet import TransUNet, TransUNetConfig
 
@@ -27,32 +27,32 @@ def trained(**changes) -> TransUNet:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("as_products", [False, True])
-def test_single_precision_differs_by_rounding_only(channels, as_products):
+@pytest.mark.parametrize("for_processor", [False, True])
+def test_single_precision_differs_by_rounding_only(channels, for_processor):
     module, images = trained(channels=channels), torch.rand(3, 1, 64, 64)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    form = inference_form(module, attention_as_products=as_products)
+    form = inference_form(module, for_processor=for_processor)
     with torch.inference_mode():
         expected = module(images)
         torch.testing.assert_close(form(images), expected, rtol=1e-4, atol=1e-4 * expected.std().item())
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     kinds = {type(part) for part in form.modules()}
     assert not kinds & {StandardisedConvolution, nn.BatchNorm2d}
-    assert (ProductAttention in kinds) == as_products
-    assert (SelfAttention in kinds) != as_products
+    assert (ProductAttention in kinds) == for_processor
+    assert (SelfAttention in kinds) != for_processor
     assert form.encoder.resnet.stem_convolution.weight.shape[1] == 1
 
 
 def test_double_precision_is_the_same_function():
     module, images = trained(channels=3).double(), torch.rand(2, 1, 64, 64, dtype=torch.float64)
     with torch.inference_mode():
-        found = inference_form(module, torch.float64, attention_as_products=True)(images)
+        found = inference_form(module, torch.float64, for_processor=True)(images)
         torch.testing.assert_close(found, module(images), rtol=1e-9, atol=1e-11)
 
 
 def test_half_precision_is_as_near_as_autocast():
     module, images = trained(), torch.rand(4, 1, 64, 64)
-    form = inference_form(module, torch.bfloat16, attention_as_products=True)
+    form = inference_form(module, torch.bfloat16, for_processor=True)
     with torch.inference_mode():
         exact = module(images)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -60,3 +60,22 @@ def test_half_precision_is_as_near_as_autocast():
         found = (form(images.bfloat16()).float() - exact).square().mean()
     assert 0 < found < 1.5 * usual
     assert all(weight.dtype == torch.bfloat16 for weight in form.parameters())
+
+
+@pytest.mark.parametrize(("channels", "groups", "side"), [(64, 64, 14), (64, 8, 20), (64, 2, 14), (8, 8, 40)])
+def test_the_processors_group_norm_is_torchs(channels, groups, side):
+    norm = ProcessorGroupNorm(groups, channels, eps=1e-6)
+    torch.nn.init.normal_(norm.weight, 1, 0.2)
+    torch.nn.init.normal_(norm.bias)
+    features = (3 + torch.randn(2, channels, side, side)).contiguous(memory_format=torch.channels_last)
+    expected = nn.functional.group_norm(
+        features.double(), groups, norm.weight.double(), norm.bias.double(), 1e-6
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(norm(features).double(), expected, rtol=1e-4, atol=1e-4)
+        found = norm.bfloat16()(features.bfloat16())
+        assert found.dtype == torch.bfloat16
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(found.double(), expected, rtol=3e-2, atol=3e-2)
+        flat = norm(torch.full_like(features, 7).bfloat16())
+        assert torch.isfinite(flat).all()

@@ -104,7 +104,7 @@ class Predictor:
         """The branches in their inference form: uint8 [B, S, S] to float32 [branches, B, 1, S, S]."""
         on_processor = self.runtime.device.type == "cpu"
         forms: list[Callable[[Tensor], Tensor]] = [
-            inference_form(branch.module, torch.bfloat16, attention_as_products=on_processor)
+            inference_form(branch.module, torch.bfloat16, for_processor=on_processor)
             for branch in self.branches
         ]
         if self.inference.compiled:
