@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
-SECONDS = 240
+SECONDS = 600
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 dagster = pytest.importorskip("dagster")
 
 

@@ -95,7 +95,7 @@ def test_the_page_is_whole_and_claims_are_marked(breast):
         "may pool",
         "What the arms look at",
         "Confusion matrices",
-        "Referral",
+        "go to an expert",
         "Cost beside accuracy",
     ):
         assert words in page, words

@@ -110,8 +110,9 @@ def test_mlflow_has_a_nested_run_a_stage_and_arm(finished_run):
     client = MlflowClient(f"sqlite:///{finished_run / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("crossprobe-test")
     runs = client.search_runs([experiment.experiment_id], max_results=500)
+    # Other pipelines may have run in this session, before or after.
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    parent = parents[-1]
+    parent = next(run for run in reversed(parents) if "target/mim/dsc" in run.data.metrics)
     stages = {
         run.info.run_name: run
         for run in runs

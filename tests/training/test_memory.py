@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from torch import nn
 
@@ -155,6 +156,7 @@ def test_a_batch_that_cannot_be_dealt(tmp_path):
         Pieces(Hungry(settings(), 8), settings(), runtime(Ranks(0, 3)), tmp_path, "line")
 
 
+@examples(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 200))
 def test_the_largest_micro_batch_is_found_by_trial(samples, room):
     tried = []
@@ -179,6 +181,7 @@ def test_a_trial_that_fails_otherwise():
         fewest_pieces_that_fit(8, 1, attempt)
 
 
+@examples(deadline=None)
 @given(st.integers(1, 300), st.data())
 def test_pieces_divide_the_batch(samples, data):
     divisors = [count for count in range(1, samples + 1) if samples % count == 0]

@@ -117,15 +117,15 @@ def classes_section(scores: pd.DataFrame, confusion: pd.DataFrame) -> Section:
         blocks.append(Table(f"Each class, {site} test", "Arm", columns, tuple(rows), groups))
     plain = confusion[confusion["answer"] == "plain"]
     matrices: list[Block] = []
-    for (tested, place), here in plain.groupby(["arm", "site"], sort=False):
-        counts = here.pivot_table(index="class", columns="predicted", values="images", sort=False)
+    for (model, where), own in plain.groupby(["arm", "site"], sort=False):
+        counts = own.pivot_table(index="class", columns="predicted", values="images", sort=False)
         largest = max(1.0, float(counts.to_numpy().max()))
         lines = tuple(
             Row(str(true), tuple(Cell(f"{int(n):,}", heat=float(n) / largest) for n in line))
             for true, line in zip(counts.index, counts.to_numpy(), strict=True)
         )
         columns = tuple(f"called {name}" for name in counts.columns)
-        matrices.append(Table(f"{arm_label(str(tested))}, {place} test: images", "Truth", columns, lines))
+        matrices.append(Table(f"{arm_label(str(model))}, {where} test: images", "Truth", columns, lines))
     blocks.append(Details(f"Confusion matrices ({len(matrices)})", tuple(matrices)))
     return Section("classes", "Each class", tuple(blocks))
 

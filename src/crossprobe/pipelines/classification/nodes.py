@@ -83,8 +83,8 @@ def compare_classifiers(
     claims = claims_of(study).accuracy if page.claimed else {}
     main = classifier_table(scores)
     main["claimed"] = [
-        claims.get(arm, float("nan")) if metric == "accuracy" else float("nan")
-        for arm, metric in zip(main["arm"], main["metric"], strict=True)
+        claims.get(arm, float("nan")) if (site, metric) == (arms.sites[-1], "accuracy") else float("nan")
+        for arm, site, metric in zip(main["arm"], main["site"], main["metric"], strict=True)
     ]
     return (
         classifier_table(patients), scores, main, tests, confusion_table(everything),

@@ -29,7 +29,8 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
     scored = [evaluation_arm(name) for name in names]
     scored += [fused_arm(name, arm) for name, arm in arms.fusion.items() if set(arm.branches) <= set(names)]
     on_source = [
-        arm.only_nodes(*(node.name for node in arm.nodes if "source" in node.outputs[0])) for arm in scored
+        arm.only_nodes(*(node.name for node in arm.nodes if node.outputs[0].endswith(".source_scores")))
+        for arm in scored
     ]
     tuned = [finetuning_arm(study, name, arms.finetuning[name]) for name in names]
     made = [f"finetune.{name}.{part}" for part in ("checkpoint", "calibration") for name in names]

@@ -28,7 +28,8 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
     scored = [evaluation_arm(name) for name in arms.finetuning]
     scored += [fused_arm(name, arm) for name, arm in arms.fusion.items()]
     on_target = [
-        arm.only_nodes(*(node.name for node in arm.nodes if "target" in node.outputs[0])) for arm in scored
+        arm.only_nodes(*(node.name for node in arm.nodes if node.outputs[0].endswith(".target_scores")))
+        for arm in scored
     ]
     fetched = [f"finetune.{name}.{part}" for part in ("checkpoint", "calibration") for name in names]
     hand_over = Pipeline(
