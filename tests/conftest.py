@@ -6,8 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+# Workers share the cores; threads of each would only wait for those of the others.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -40,3 +45,17 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+class _SharedRunTogether(LoadFileScheduling):
+    """A file goes to a worker whole, and all files that look at the one finished run go to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/runs" if file.startswith("tests/runs/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Deals tests to the workers of `pytest -n`."""
+    return _SharedRunTogether(config, log)
