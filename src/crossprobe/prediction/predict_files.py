@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -153,17 +153,12 @@ def _write_clip(
     def reject(number: int, reason: str) -> None:
         left_out[reason] = left_out.get(reason, 0) + 1
 
-    pending: dict[int, np.ndarray] = {}
     table = TableSink(folder / "frames.csv", item.name, output, result.spacing_mm)
     with _finished([table, *_sinks(item, folder, output, settings, result)]) as sinks:
-        frames = _remembered(_limited(item.path, settings.limits.frames), pending)
+        frames = _limited(item.path, settings.limits.frames)
         for judged in track(reader.read(frames, settings.batch_size, reject), item.name):
-            number = judged.prediction.frame
-            for passed in [other for other in pending if other < number]:
-                del pending[passed]
-            frame = pending.pop(number)
             for sink in sinks:
-                sink.add(judged, frame)
+                sink.add(judged)
     if not table.frames:
         raise UnreadableMedia("no frame that can be used")
     result.frames, result.to_read = table.frames, table.to_read
@@ -206,15 +201,6 @@ def _limited(path: Path, most: int) -> Iterator[tuple[int, np.ndarray]]:
             raise UnreadableMedia(
                 f"more than the {most} frames that are taken; cut it, or raise limits.frames"
             )
-        yield number, frame
-
-
-def _remembered(
-    frames: Iterable[tuple[int, np.ndarray]], pending: dict[int, np.ndarray]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Keeps frames that went in until their prediction comes out."""
-    for number, frame in frames:
-        pending[number] = frame
         yield number, frame
 
 

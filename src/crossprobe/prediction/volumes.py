@@ -50,7 +50,7 @@ class VolumeSink:
         self.shape: tuple[int, int] = (0, 0)
         self.numbers = array("q")
 
-    def add(self, judged: Judged, frame: np.ndarray) -> None:
+    def add(self, judged: Judged) -> None:
         """Appends a mask; all masks of a clip are of one size."""
         mask = judged.prediction.mask
         self.shape = (mask.shape[0], mask.shape[1])
