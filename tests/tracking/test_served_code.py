@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 
+from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.prediction.judged import Reader
 from crossprobe.prediction.picture import encode_picture, mask_picture
-from crossprobe.tracking.model_log import SERVED
+from crossprobe.tracking.model_log import SERVED, pinned_requirements
 from crossprobe.tracking.served_code import PACKAGE, copy_code, needed_files
 from small_model import fan, small_package
 
@@ -54,3 +55,10 @@ def test_what_is_copied_is_a_part():
     assert {"prediction/package.py", "models/transunet.py", "__init__.py", "data/__init__.py"} <= files
     assert not {file for file in files if file.startswith(("pipelines", "tracking", "phantom", "reporting"))}
     assert len(files) < 60
+
+
+def test_a_step_of_preprocessing_brings_its_library():
+    def named(**changes):
+        return {line.split("==")[0] for line in pinned_requirements(FrameSettings(**changes))}
+
+    assert named(preprocessing=[{"step": "total_variation"}]) - named() == {"scikit-image"}

@@ -95,7 +95,9 @@ class OverlaySink:
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self.writer = cv2.VideoWriter(str(self.folder / "overlay.mp4"), code, self.rate, size)
             if not self.writer.isOpened():
-                raise CrossprobeError("OpenCV cannot write mp4 here; switch the overlay off (--no-overlay-video)")
+                raise CrossprobeError(
+                    "OpenCV cannot write mp4 here; switch the overlay off (--no-overlay-video)"
+                )
         self.writer.write(picture)
 
     def close(self) -> None:

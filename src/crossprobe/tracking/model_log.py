@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from crossprobe.data.frame_settings import FrameSettings
+from crossprobe.prediction.package import read_index
 from crossprobe.tracking.served_code import copy_code
 
 SERVED = Path(__file__).with_name("served_model.py")
@@ -20,13 +22,18 @@ REQUIREMENTS = (
 )  # fmt: skip
 
 
-def pinned_requirements() -> list[str]:
+def pinned_requirements(frames: FrameSettings) -> list[str]:
     """Names what serving needs, at the versions at hand.
+
+    Args:
+        frames: How frames are prepared; one step takes a library that no other part of serving needs.
 
     Returns:
         Requirements such as `numpy==2.4.6`.
     """
-    versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
+    steps = {step.step for step in frames.preprocessing}
+    needed = (*REQUIREMENTS, "scikit-image") if "total_variation" in steps else REQUIREMENTS
+    versions = {name: importlib.metadata.version(name) for name in needed}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
@@ -92,6 +99,6 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
             code_paths=[str(copy_code(SERVED, Path(scratch)))],
             signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
             input_example=pd.DataFrame(example_request()),
-            pip_requirements=pinned_requirements(),
+            pip_requirements=pinned_requirements(read_index(folder).frames),
             tags=tags,
         )
