@@ -66,7 +66,7 @@ def judged_frames(
 
 
 def steadiness(ensemble: Ensemble, store: FrameStore, rows: np.ndarray, threshold: float) -> pd.DataFrame:
-    """Measures how far masks stay the same when a frame is mirrored, darker or brighter, and if any are.
+    """Measures how far masks stay the same when a frame is mirrored, darker or brighter, where there are any.
 
     Two empty masks are no evidence of steadiness and are left out: they would make a model that finds nothing
     the steadiest of all.

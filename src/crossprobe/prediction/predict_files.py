@@ -84,10 +84,11 @@ def predict_files(
         The table of files, as in `files.csv`.
 
     Raises:
-        CrossprobeError: A library is missing for a wanted format, or there is nothing to predict.
+        CrossprobeError: A library is missing for a wanted format, there is nothing to predict, or results
+            would lie among the files.
     """
     require_formats(settings.outputs.nifti, settings.outputs.dicom_seg)
-    inputs = find_inputs(paths)
+    inputs = find_inputs(paths, folder)
     if not inputs:
         raise CrossprobeError(f"nothing to predict in {', '.join(str(path) for path in paths) or 'no path'}")
     folder.mkdir(parents=True, exist_ok=True)
