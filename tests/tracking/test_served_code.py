@@ -2,51 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
-import numpy as np
-
-from crossprobe.prediction.judged import Reader
-from crossprobe.prediction.picture import encode_picture, mask_picture
-from crossprobe.tracking.model_log import SERVED
-from crossprobe.tracking.served_code import PACKAGE, copy_code, needed_files
-from small_model import fan, small_package
-
-ALONE = """
-import importlib.util, json, sys, types
-sys.path = [sys.argv[1]] + [path for path in sys.path if not path.endswith("/src")]
-# An editable installation answers before any path does.
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-import pandas as pd
-spec = importlib.util.spec_from_file_location("served", sys.argv[2])
-served = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(served)
-import crossprobe
-model = served.CrossprobeModel()
-model.load_context(types.SimpleNamespace(artifacts={"package": sys.argv[3]}))
-answer = model.predict(None, pd.DataFrame({"image": [sys.argv[4]]}))
-print(json.dumps([crossprobe.__file__, answer["mask"][0]]))
-"""
-
-
-def test_what_is_copied_is_enough_by_itself(tmp_path):
-    code = copy_code(SERVED, tmp_path / "code")
-    package = small_package().save(tmp_path / "package")
-    frame = fan()
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, code.parent, SERVED, package, encode_picture(frame)],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    where, mask = json.loads(done.stdout.splitlines()[-1])
-    assert where == str(code / "__init__.py")
-    from small_model import CPU
-
-    expected = next(iter(Reader(small_package(), CPU).read(iter([frame]), batch_size=1)))
-    assert mask == encode_picture(mask_picture(expected.prediction.mask))
-    assert np.asarray(expected.prediction.mask).any()
+from crossprobe.data.frame_settings import FrameSettings
+from crossprobe.tracking.model_log import SERVED, pinned_requirements
+from crossprobe.tracking.served_code import PACKAGE, needed_files
 
 
 def test_what_is_copied_is_a_part():
@@ -54,3 +12,10 @@ def test_what_is_copied_is_a_part():
     assert {"prediction/package.py", "models/transunet.py", "__init__.py", "data/__init__.py"} <= files
     assert not {file for file in files if file.startswith(("pipelines", "tracking", "phantom", "reporting"))}
     assert len(files) < 60
+
+
+def test_a_step_of_preprocessing_brings_its_library():
+    def named(**changes):
+        return {line.split("==")[0] for line in pinned_requirements(FrameSettings(**changes))}
+
+    assert named(preprocessing=[{"step": "total_variation"}]) - named() == {"scikit-image"}

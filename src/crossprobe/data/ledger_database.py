@@ -70,7 +70,8 @@ def open_engine(url: str, wait_seconds: float) -> Engine:
         ) from error
     except ModuleNotFoundError as error:
         raise LedgerError(
-            f"{_hidden(url)}: its driver {error.name!r} is missing; pip install 'crossprobe[postgres]'"
+            f"{_hidden(url)}: its driver {error.name!r} is missing; install it, from the checkout of "
+            'crossprobe: pip install -e ".[postgres]"'
         ) from error
 
 

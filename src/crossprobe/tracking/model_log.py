@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from crossprobe.data.frame_settings import FrameSettings
+from crossprobe.prediction.package import index_hash, read_index
 from crossprobe.tracking.served_code import copy_code
 
 SERVED = Path(__file__).with_name("served_model.py")
+HASH = "package_sha256"  # as `served_model.py` asks for it: to import that file would be to set a model
 CARD = "model_card.md"
 # What `served_model.py` imports by way of the library; torch without the suffix of a local build.
 REQUIREMENTS = (
@@ -20,13 +23,18 @@ REQUIREMENTS = (
 )  # fmt: skip
 
 
-def pinned_requirements() -> list[str]:
+def pinned_requirements(frames: FrameSettings) -> list[str]:
     """Names what serving needs, at the versions at hand.
+
+    Args:
+        frames: How frames are prepared; one step takes a library that no other part of serving needs.
 
     Returns:
         Requirements such as `numpy==2.4.6`.
     """
-    versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
+    steps = {step.step for step in frames.preprocessing}
+    needed = (*REQUIREMENTS, "scikit-image") if "total_variation" in steps else REQUIREMENTS
+    versions = {name: importlib.metadata.version(name) for name in needed}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
@@ -58,8 +66,33 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
     import tempfile
 
     import mlflow
+    from mlflow.models import Model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        return Model.log(
+            artifact_path=None,
+            name=name,
+            flavor=mlflow.pyfunc,
+            flavor_name="pyfunc.ModelFromCode",
+            run_id=run_id,
+            tags=tags,
+            **model_contents(folder, card, Path(scratch)),
+        )
+
+
+def model_contents(folder: Path, card: str, scratch: Path) -> dict[str, Any]:
+    """Collects what MLflow makes a model of.
+
+    Args:
+        folder: The package.
+        card: Model card, Markdown.
+        scratch: An empty folder, needed until the model is written.
+
+    Returns:
+        Arguments of `mlflow.pyfunc.save_model`.
+    """
     import pandas as pd
-    from mlflow.models import Model, ModelSignature
+    from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     optional = {"required": False}
@@ -75,23 +108,17 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
         ColSpec("double", "area_mm2"),
         ColSpec("string", "read"),
     ]
-    with tempfile.TemporaryDirectory() as scratch:
-        written = Path(scratch) / CARD
-        written.write_text(card, encoding="utf-8")
-        # MLflow keeps the name of the folder that it is given.
-        named = Path(scratch) / "package"
-        shutil.copytree(folder, named)
-        return Model.log(
-            artifact_path=None,
-            name=name,
-            flavor=mlflow.pyfunc,
-            flavor_name="pyfunc.ModelFromCode",
-            run_id=run_id,
-            python_model=str(SERVED),
-            artifacts={"package": str(named), "card": str(written)},
-            code_paths=[str(copy_code(SERVED, Path(scratch)))],
-            signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
-            input_example=pd.DataFrame(example_request()),
-            pip_requirements=pinned_requirements(),
-            tags=tags,
-        )
+    written = scratch / CARD
+    written.write_text(card, encoding="utf-8")
+    # MLflow keeps the name of the folder that it is given.
+    named = scratch / "package"
+    shutil.copytree(folder, named)
+    return {
+        "python_model": str(SERVED),
+        "artifacts": {"package": str(named), "card": str(written)},
+        "model_config": {HASH: index_hash(folder)},
+        "code_paths": [str(copy_code(SERVED, scratch))],
+        "signature": ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
+        "input_example": pd.DataFrame(example_request()),
+        "pip_requirements": pinned_requirements(read_index(folder).frames),
+    }
