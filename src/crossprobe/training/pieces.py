@@ -77,6 +77,7 @@ class Pieces:
         self._samples, self.fitting = settings.batch_size // processes, 0
         asked = runtime.settings.micro_batch
         self.count = pieces_for(self._samples, settings.accumulate, None if asked == "auto" else asked)
+        self._validated = self._samples
         if processes > 1 and self._note.exists():
             self.limit(int(self._note.read_text(encoding="utf-8")))
         if self._whole and self.count > 1:
@@ -89,6 +90,11 @@ class Pieces:
     def size(self) -> int:
         """Samples that one process computes at once."""
         return self._samples // self.count
+
+    @property
+    def validation_size(self) -> int:
+        """Samples that one process validates at once."""
+        return min(self.size, self._validated)
 
     def limit(self, size: int) -> None:
         """Makes micro-batches no larger than was found to fit before, also with another number of processes.
@@ -176,3 +182,24 @@ class Pieces:
         log.warning("%s; trying again with %d, for the rest of the run", where, self._samples // more)
         self.count = more
         self.fitting = self.size
+
+    def cut_validation(self, error: BaseException) -> None:
+        """Halves what is validated at once after memory ran out, for the rest of the run.
+
+        Each process does so alone: none waits for another before its figures are there.
+
+        Args:
+            error: What was raised.
+
+        Raises:
+            OutOfMemory: If not even one sample fits.
+        """
+        release()
+        size = self.validation_size
+        where = f"{self._title}: out of memory in validation with {size} at once"
+        if size == 1:
+            raise OutOfMemory(
+                f"{where}: use runtime.precision bf16, or take a smaller model or image"
+            ) from error
+        log.warning("%s; trying again with %d, for the rest of the run", where, size // 2)
+        self._validated = size // 2
