@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 from hypothesis import given
@@ -19,7 +22,7 @@ from crossprobe.training.memory import (
     pieces_for,
 )
 from crossprobe.training.pieces import Pieces
-from crossprobe.training.ranks import Ranks
+from crossprobe.training.ranks import Ranks, alone
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch, ShuffledSampler
 from crossprobe.training.settings import RuntimeSettings, TrainingSettings
@@ -227,6 +230,39 @@ def test_the_largest_micro_batch_is_found_by_trial(samples, room):
     fitting = [size for size in range(1, samples + 1) if samples % size == 0 and size <= room]
     assert samples // found == (max(fitting) if fitting else 1)
     assert tried == sorted(set(tried))
+
+
+def test_processes_agree_on_what_fits_all_of_them():
+    rooms, together, failures, tried = (8, 2), Barrier(2), [0, 0], ([], [])
+
+    def find(process: int) -> int:
+        def attempt(count: int) -> None:
+            tried[process].append(count)
+            if 8 // count > rooms[process]:
+                raise ON_GPU
+
+        def agree(failed: int) -> int:
+            failures[process] = failed
+            together.wait(timeout=20)
+            largest = max(failures)
+            together.wait(timeout=20)
+            return largest
+
+        return fewest_pieces_that_fit(8, 1, attempt, agree)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(find, (0, 1))) == [4, 4]
+    assert tried == ([1, 2, 4], [1, 2, 4])
+
+
+def test_a_trial_exchanges_nothing():
+    # There is no other process here: an exchange would raise.
+    both, values = Ranks(0, 2), torch.ones(3, requires_grad=True)
+    with alone():
+        assert both.sum(values) is values
+        assert both.gather(values) is values
+    with pytest.raises(ValueError, match="process group"):
+        both.sum(values)
 
 
 def test_a_trial_that_fails_otherwise():

@@ -18,6 +18,7 @@ from crossprobe.training.memory import (
     pieces_for,
     release,
 )
+from crossprobe.training.ranks import alone
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch
 from crossprobe.training.settings import TrainingSettings
@@ -123,8 +124,12 @@ class Pieces:
             self._prefetch((pieces[number + 1 :] or self.of(pieces[0].step + 1))[0])
 
     def fit(self) -> None:
-        """Finds the largest micro-batch by trial, where that is asked for and can be done: on CUDA."""
-        device = self._runtime.device
+        """Finds the largest micro-batch by trial, where that is asked for and can be done: on CUDA.
+
+        Every process tries the same sizes by itself, and one is taken that fits all: a process that ran out
+        of memory inside an exchange would leave the others waiting there.
+        """
+        device, ranks = self._runtime.device, self._runtime.ranks
         if self._runtime.settings.micro_batch != "auto" or self._whole:
             return
         if device.type != "cuda":
@@ -132,11 +137,12 @@ class Pieces:
             log.info("%s: micro_batch auto needs CUDA; accumulate decides", self._title)
             return
         buffers = {name: buffer.clone() for name, buffer in self._task.module.named_buffers()}
-        with torch.random.fork_rng(devices=[device]):
-            found = fewest_pieces_that_fit(self._samples, self.count, self._try)
+        with torch.random.fork_rng(devices=[device]), alone():
+            self.count = fewest_pieces_that_fit(
+                self._samples, self.count, self._try, lambda failed: ranks.largest(failed, device)
+            )
         for name, buffer in self._task.module.named_buffers():
             buffer.copy_(buffers[name])
-        self.count = self._runtime.ranks.largest(found, device)
         self.fitting = self.size
         log.info("%s: micro-batches of %d samples", self._title, self.size)
 
