@@ -184,7 +184,7 @@ def test_losses_are_logged_apart():
     assert 0 <= figures["domain_accuracy"] <= 1
     task.module.eval()
     with torch.no_grad():
-        watched = task.validate()
+        watched = task.validate(4)
     assert {"cross_entropy", "domain_accuracy", "target_share_dark", "target_share_light"} <= set(watched)
     assert watched["target_share_dark"] + watched["target_share_light"] == pytest.approx(1)
 

@@ -117,7 +117,6 @@ def test_the_floor_is_counted_without_computing(monkeypatch):
     config = TransUNetConfig.mini(image_size=64)
     works = {work.name: work for work in count_work(config, batch=2)}
     inference = works["inference, one branch, bf16"]
-    # The counter knows matrix products, but not the fused attention of a processor.
     form = inference_form(TransUNet(config), for_processor=True)
     assert inference.gflop == pytest.approx(gigaflops(form, torch.zeros(1, 1, 64, 64)), rel=1e-6)
     for name in ("MIM step, fp32", "fine-tune step, fp32"):

@@ -10,6 +10,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from crossprobe.pipelines.classification.arms import read_classifiers
+from crossprobe.pipelines.finetuning.nodes import training_settings
+from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 PIXELS = ("frames", "labelled_frames", "raw", "recordings")
@@ -31,6 +33,7 @@ def sites_of(names, kinds):
     return {site for site, kind in pairs if site in SITES and kind in kinds}
 
 
+ENVIRONMENTS = ("base", "test", "busbra", "busi", "paper")
 STUDIES = ("breast", "breast_in_domain", "transfer", "fetal")
 
 
@@ -133,7 +136,31 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
     } <= ablations
 
 
-@pytest.mark.parametrize("env", ["base", "test", "busbra", "busi", "paper"])
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_all_finetuning_arms_of_a_study_get_the_same_steps(registered, env):
+    with KedroSession.create(PROJECT, env=env) as session:
+        parameters = session.load_context().params
+    stage = parameters["finetuning"]
+    for study in ("cross_domain", "ablations"):
+        arms = parameters["studies"][study]["finetuning"]
+        # As many labelled frames as the paper has: of the source, and of the target.
+        frames = {"source": 16_865, "target": 2_206}
+        steps = {
+            name: training_settings(stage, arm).total_steps(frames[arm.site]) for name, arm in arms.items()
+        }
+        assert {arm.site for arm in arms.values()} == set(frames)
+        assert len(set(steps.values())) == 1, steps
+        if env == "paper":
+            assert set(steps.values()) == {round(200 * frames["source"] / stage.training.batch_size)}
+
+
+def test_a_budget_in_epochs_would_not_match_the_arms():
+    rate = {"name": "sgd", "learning_rate": 1.0}
+    with pytest.raises(ValueError, match="give `steps`, not `epochs`"):
+        FinetuningSettings.model_validate({"training": {"epochs": 3, "batch_size": 8, "optimiser": rate}})
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_every_environment_fits_the_models_of_the_parameters(registered, env):
     with KedroSession.create(PROJECT, env=env) as session:
         parameters = session.load_context().params

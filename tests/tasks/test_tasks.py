@@ -81,7 +81,26 @@ def test_validation_repeats(make, name):
     task = make[name](settings())
     task.module.eval()
     with torch.no_grad():
-        assert task.validate() == task.validate()
+        assert task.validate(4) == task.validate(4)
+
+
+@pytest.mark.parametrize("name", ["segmentation", "masked_image", "contrastive"])
+def test_validation_figures_do_not_depend_on_what_goes_through_at_once(make, name):
+    task = make[name](settings())
+    seen = []
+    task.module.eval().register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    with torch.no_grad():
+        whole, sizes = task.validate(64), {size: task.validate(size) for size in (3, 1)}
+    views = 2 if name == "contrastive" else 1
+    assert max(seen[:1]) == views * 4
+    assert seen[-1] == views
+    for figures in sizes.values():
+        assert figures == pytest.approx(whole, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["segmentation", "masked_image", "contrastive"])
+def test_training_frames_have_names(make, name):
+    assert make[name](settings()).names(torch.tensor([5, 0])) == ["a/20", "a/0"]
 
 
 @pytest.mark.parametrize("name", ["segmentation", "masked_image"])

@@ -38,7 +38,7 @@ class Line:
         time.sleep(0.001)
         return (self.module(self.x[batch.rows]).squeeze(1) - self.y[batch.rows]).square().mean(), {}
 
-    def validate(self):
+    def validate(self, size):
         return {"error": float((self.module(self.x).squeeze(1) - self.y).square().mean())}
 
 

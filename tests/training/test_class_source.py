@@ -15,7 +15,8 @@ from crossprobe.training.frame_source import FrameSource
 
 class Store:
     def __init__(self, first: int, classes: list[str]) -> None:
-        self.manifest = pd.DataFrame({"class": classes})
+        frames = range(len(classes))
+        self.manifest = pd.DataFrame({"class": classes, "video": f"v{first}", "frame": frames})
         self.size = 2
         self._first = first
 
@@ -44,6 +45,7 @@ def test_several_stores_stand_in_line():
     assert levels == [100, 2, 101, 0, 2]
     assert images.labels(positions).tolist() == [1, 0, 1, 0, 0]
     assert images.counts().tolist() == [2, 2]
+    assert images.names(positions) == ["v100/0", "v0/2", "v100/1", "v0/0", "v0/2"]
 
 
 def test_a_class_that_is_not_asked_for():

@@ -71,7 +71,7 @@ def test_a_killed_process_is_started_again_from_the_checkpoint(session, tmp_path
     ("how", "error", "words"),
     [
         ("raises", RankFailed, "process 1 failed: .*the second process has its own reasons"),
-        ("diverges", TrainingDiverged, r"the loss became nan at step 5 \(rows \["),
+        ("diverges", TrainingDiverged, r"the loss became nan at step 5 \(frames v\d/\d+, v"),
     ],
 )
 def test_a_process_that_fails_says_why(session, tmp_path, how, error, words):

@@ -42,7 +42,7 @@ class Line:
             value = value * float("nan")
         return value, {}
 
-    def validate(self):
+    def validate(self, size):
         return {"error": float((self.module(self.x).squeeze(1) - self.y).square().mean())}
 
 
@@ -147,6 +147,54 @@ def test_nan_stops_and_keeps_the_last_good_state(tmp_path):
     after = Line(given)
     train(after, given, SAMPLES, tmp_path, "a")
     assert len(after.steps_seen) == 30
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("figure", [math.nan, math.inf])
+def test_a_validation_figure_that_is_no_number_stops_too(tmp_path, keep, figure):
+    given, task = settings(keep=keep), Line(settings())
+    task.validate = lambda size: {"error": figure}
+    with pytest.raises(
+        TrainingDiverged, match=f"the validation figure error became {figure} at step 10; the"
+    ):
+        train(task, given, SAMPLES, tmp_path, "a", "line")
+    assert loop.finished(given, SAMPLES, tmp_path, "a") is None
+    after = Line(given)
+    assert train(after, given, SAMPLES, tmp_path, "a").weights
+    assert len(after.steps_seen) == 35
+
+
+def test_a_run_without_weights_is_not_finished(tmp_path, monkeypatch):
+    given = settings()
+    monkeypatch.setattr(loop._Run, "_validate", lambda run: None)
+    with pytest.raises(TrainingDiverged, match="no validation up to step 40 left weights to keep"):
+        train(Line(given), given, SAMPLES, tmp_path, "a")
+    done = progress_file.Progress(step=40, finished=True)
+    progress_file.save_progress(tmp_path / loop.PROGRESS_NAME, "a", done, {"best": {}}, None)
+    with pytest.raises(CrossprobeError, match="holds a finished run without weights"):
+        loop.finished(given, SAMPLES, tmp_path, "a")
+
+
+def test_a_diverged_loss_names_the_samples(tmp_path):
+    given, task = settings(), Line(settings(), poison_step=12)
+    task.names = lambda rows: [f"v{row}/0" for row in rows.tolist()]
+    first = task.sampler.batch(12).rows[0]
+    with pytest.raises(TrainingDiverged, match=rf"became nan at step 12 \(frames v{first}/0, v"):
+        train(task, given, SAMPLES, tmp_path, "a")
+
+
+def test_logged_figures_are_means_over_the_micro_batches(tmp_path):
+    given, task = settings(accumulate=4, validate_every=5), Line(settings())
+    honest = task.loss
+
+    def counted(batch):
+        own = {"only_of_the_first": 7.0} if batch.piece == 0 else {}
+        return honest(batch)[0], {"piece": torch.tensor(float(batch.piece)), **own}
+
+    task.loss = counted
+    history = train(task, given, SAMPLES, tmp_path, "a").history.query("part == 'train'")
+    assert set(history.query("metric == 'piece'")["value"]) == {1.5}
+    assert set(history.query("metric == 'only_of_the_first'")["value"]) == {7.0}
 
 
 def test_a_full_disk_keeps_the_last_good_state(tmp_path, monkeypatch):

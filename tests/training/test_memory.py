@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 from hypothesis import given
@@ -19,7 +22,7 @@ from crossprobe.training.memory import (
     pieces_for,
 )
 from crossprobe.training.pieces import Pieces
-from crossprobe.training.ranks import Ranks
+from crossprobe.training.ranks import Ranks, alone
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch, ShuffledSampler
 from crossprobe.training.settings import RuntimeSettings, TrainingSettings
@@ -50,7 +53,7 @@ class Hungry:
             raise self.error
         return (self.module(self.x[batch.rows]).squeeze(1) - self.y[batch.rows]).square().mean(), {}
 
-    def validate(self):
+    def validate(self, size):
         return {"error": float((self.module(self.x).squeeze(1) - self.y).square().mean())}
 
 
@@ -100,6 +103,62 @@ def test_a_single_sample_that_does_not_fit(tmp_path):
     with pytest.raises(OutOfMemory, match="line: out of memory at step 0 with micro-batches of 1, which"):
         train(hungry, settings(), SAMPLES, tmp_path, "a", "line")
     assert hungry.sizes == [8, 4, 2, 1]
+
+
+class Watched(Hungry):
+    """Validates as many samples at once as it is told, if it has room for them."""
+
+    def __init__(self, settings, room: int) -> None:
+        super().__init__(settings, 8)
+        self.validation_room, self.validated = room, []
+
+    def validate(self, size):
+        self.validated.append(size)
+        if size > self.validation_room:
+            raise self.error
+        return super().validate(size)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "sizes"),
+    [({}, None, [8, 8]), ({"accumulate": 4}, None, [2, 2]), ({}, 4, [4, 4])],
+    ids=["whole", "accumulate", "micro_batch"],
+)
+def test_validation_takes_pieces_as_large_as_training_does(tmp_path, changes, asked, sizes):
+    task = Watched(settings(), 8)
+    train(task, settings(**changes), SAMPLES, tmp_path, "a", runtime=runtime(micro_batch=asked))
+    assert task.validated == sizes
+
+
+@pytest.mark.parametrize("whole_batch", [False, True])
+def test_validation_is_tried_again_with_fewer_at_once(tmp_path, caplog, whole_batch):
+    task = Watched(settings(), 2)
+    task.whole_batch = whole_batch
+    train(task, settings(), SAMPLES, tmp_path, "a", "line")
+    assert task.validated == [8, 4, 2, 2]
+    assert task.sizes == [8] * 10
+    messages = [record.message for record in caplog.records if "out of memory" in record.message]
+    assert messages[0] == (
+        "line: out of memory in validation with 8 at once; trying again with 4, for the rest of the run"
+    )
+
+
+def test_a_single_sample_that_cannot_be_validated(tmp_path):
+    with pytest.raises(OutOfMemory, match="line: out of memory in validation with 1 at once: use runtime"):
+        train(Watched(settings(), 0), settings(), SAMPLES, tmp_path, "a", "line")
+
+
+def test_an_update_that_does_not_fit_says_so(tmp_path, monkeypatch):
+    def step(optimiser, closure=None):
+        raise ON_GPU
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    task = Hungry(settings(), 8)
+    with pytest.raises(
+        OutOfMemory, match="out of memory in the update of step 0, which smaller micro-batches"
+    ):
+        train(task, settings(), SAMPLES, tmp_path, "a", "line")
+    assert task.sizes == [8]
 
 
 def test_samples_that_see_each_other_are_not_cut(tmp_path):
@@ -173,6 +232,39 @@ def test_the_largest_micro_batch_is_found_by_trial(samples, room):
     assert tried == sorted(set(tried))
 
 
+def test_processes_agree_on_what_fits_all_of_them():
+    rooms, together, failures, tried = (8, 2), Barrier(2), [0, 0], ([], [])
+
+    def find(process: int) -> int:
+        def attempt(count: int) -> None:
+            tried[process].append(count)
+            if 8 // count > rooms[process]:
+                raise ON_GPU
+
+        def agree(failed: int) -> int:
+            failures[process] = failed
+            together.wait(timeout=20)
+            largest = max(failures)
+            together.wait(timeout=20)
+            return largest
+
+        return fewest_pieces_that_fit(8, 1, attempt, agree)
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(find, (0, 1))) == [4, 4]
+    assert tried == ([1, 2, 4], [1, 2, 4])
+
+
+def test_a_trial_exchanges_nothing():
+    # There is no other process here: an exchange would raise.
+    both, values = Ranks(0, 2), torch.ones(3, requires_grad=True)
+    with alone():
+        assert both.sum(values) is values
+        assert both.gather(values) is values
+    with pytest.raises(ValueError, match="process group"):
+        both.sum(values)
+
+
 def test_a_trial_that_fails_otherwise():
     def attempt(count: int) -> None:
         raise RuntimeError("shapes do not match")
@@ -244,7 +336,7 @@ def test_auto_finds_a_micro_batch_on_a_gpu(tmp_path):
             x, y = (values[batch.rows].to(self.device) for values in (self.x, self.y))
             return (self.module(x).squeeze(1) - y).square().mean() + 0 * ballast[0, 0], {}
 
-        def validate(self):
+        def validate(self, size):
             return {"error": 0.0}
 
     device = torch.device("cuda")

@@ -43,7 +43,7 @@ class Line:
     def loss(self, batch: Batch):
         return (self.module(self.x[batch.rows]) - self.y[batch.rows]).square().mean(), {}
 
-    def validate(self):
+    def validate(self, size):
         return {"error": float((self.module(self.x) - self.y).square().mean())}
 
 

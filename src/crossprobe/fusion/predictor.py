@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,10 @@ class Predictor:
             CoverageError: If weights and configuration do not belong together.
         """
         return cls([_branch(checkpoint, runtime) for checkpoint in checkpoints], runtime, inference)
+
+    def in_single_precision(self) -> Predictor:
+        """Gives a predictor of the same branches that runs them as they were trained, without short cuts."""
+        return Predictor(self.branches, dataclasses.replace(self.runtime, bf16=False))
 
     @torch.inference_mode()
     def logits(self, images: np.ndarray | Tensor) -> Tensor:

@@ -39,7 +39,8 @@ class ModelSettings(BaseModel):
 def for_scoring(runtime: RuntimeSettings) -> RuntimeSettings:
     """Single precision for everything that is scored or fitted.
 
-    In bf16 a frame's logits move with the size of the batch it came in; what is reported must not.
+    In bf16 a frame's logits move with the size of the batch it came in; what is reported must not. TF32
+    rounds the factors of products to 10 bits of fraction, so it is off as well.
 
     Args:
         runtime: Where to compute.
@@ -47,4 +48,4 @@ def for_scoring(runtime: RuntimeSettings) -> RuntimeSettings:
     Returns:
         The same place, in fp32.
     """
-    return runtime.model_copy(update={"precision": "fp32"})
+    return runtime.model_copy(update={"precision": "fp32", "tf32": False})

@@ -78,23 +78,27 @@ class AdversarialTask:
         }
         return on_labels + on_domains, figures
 
-    def validate(self) -> dict[str, float]:
+    def names(self, rows: Tensor) -> list[str]:
+        """Names labelled training images by video and number."""
+        return self.labelled.names(rows)
+
+    def validate(self, size: int) -> dict[str, float]:
         """Validates on the labelled site; watches domain accuracy and predicted shares on held-out images."""
         task, model = self.labelled, self.module
-        figures = task.validate_with(model.classifier)
-        source = self._domains(torch.arange(len(task.validation)), task.validation.images)[0]
-        target, predicted = self._domains(torch.arange(len(self._held_out)), self._held_out.images)
+        figures = task.validate_with(model.classifier, size)
+        source = self._domains(torch.arange(len(task.validation)), task.validation.images, size)[0]
+        target, predicted = self._domains(torch.arange(len(self._held_out)), self._held_out.images, size)
         figures["domain_loss"] = float(domain_loss(source, target))
         figures["domain_accuracy"] = domain_accuracy(source, target)
         for number, name in enumerate(task.training.class_names):
             figures[f"target_share_{name}"] = float((predicted == number).float().mean())
         return figures
 
-    def _domains(self, positions: Tensor, images) -> tuple[Tensor, Tensor]:
-        """Domain logits [N] and predicted classes [N] of held-out images."""
+    def _domains(self, positions: Tensor, images, size: int) -> tuple[Tensor, Tensor]:
+        """Domain logits [N] and predicted classes [N] of held-out images, `size` at once."""
         task, model = self.labelled, self.module
         domains, predicted = [], []
-        for some in positions.split(32):
+        for some in positions.split(size):
             with task.runtime.autocast():
                 features = model.classifier.features(task.scaling.apply(images(some)))
                 domains.append(model.domain_logits(features, 0.0).float())

@@ -70,7 +70,7 @@ class ClassificationTask:
         self.sampler = ShuffledSampler(len(training), settings.batch_size, settings.seed)
         self.training, self.validation = training, validation
         self.scaling, self.runtime = scaling, runtime
-        self._seed, self._batch_size, self._augment = settings.seed, settings.batch_size, augment
+        self._seed, self._augment = settings.seed, augment
         self._smoothing = loss.label_smoothing
         self.weights = np.ones(len(training.class_names), np.float32)
         if loss.class_weights == "balanced":
@@ -86,13 +86,17 @@ class ClassificationTask:
         right = (logits.argmax(1) == labels).float().mean()
         return self.label_loss(logits, labels), {"accuracy": float(right), **self.seconds(batch)}
 
-    def validate(self) -> dict[str, float]:
-        """Computes loss and accuracies over the validation images."""
-        return self.validate_with(self.module)
+    def names(self, rows: Tensor) -> list[str]:
+        """Names training images by video and number."""
+        return self.training.names(rows)
 
-    def validate_with(self, module: torch.nn.Module) -> dict[str, float]:
-        """Computes the validation figures of any module that gives logits."""
-        logits, labels = self.validation_logits(module)
+    def validate(self, size: int) -> dict[str, float]:
+        """Computes loss and accuracies over the validation images."""
+        return self.validate_with(self.module, size)
+
+    def validate_with(self, module: torch.nn.Module, size: int) -> dict[str, float]:
+        """Computes the validation figures of any module that gives logits, `size` images at once."""
+        logits, labels = self.validation_logits(module, size)
         predicted = logits.argmax(1)
         recalls = [
             float((predicted[labels == number] == number).float().mean())
@@ -119,11 +123,11 @@ class ClassificationTask:
         """Computes the weighted cross-entropy of logits [B, classes] and labels [B]."""
         return F.cross_entropy(logits.float(), labels, self._weights, label_smoothing=self._smoothing)
 
-    def validation_logits(self, module: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    def validation_logits(self, module: torch.nn.Module, size: int) -> tuple[Tensor, Tensor]:
         """Runs a module over the validation images: float32 [N, classes] and labels [N]."""
         parts = []
         positions = torch.arange(len(self.validation))
-        for some in positions.split(max(self._batch_size, 32)):
+        for some in positions.split(size):
             with self.runtime.autocast():
                 parts.append(module(self.scaling.apply(self.validation.images(some))).float())
         return torch.cat(parts), self.validation.labels(positions)

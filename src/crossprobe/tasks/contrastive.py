@@ -104,23 +104,39 @@ class ContrastiveTask:
         """Begins to fetch the frames of the next batch."""
         self._training.prefetch(batch.rows)
 
-    def validate(self) -> dict[str, float]:
-        """Computes the mean loss over the selection frames in fixed batches."""
+    def names(self, rows: Tensor) -> list[str]:
+        """Names training frames by video and number."""
+        return self._training.names(rows)
+
+    def validate(self, size: int) -> dict[str, float]:
+        """Computes the mean loss over the selection frames in fixed batches.
+
+        A validation batch has `batch_size` frames, or all there are if they are fewer, in one process however
+        many train together: negatives come from it. Embeddings are computed `size` frames at once.
+        """
         video, frame = _identities(self._selection)
         count = len(self._selection)
         order = ShuffledSampler(count, min(self._batch_size, count), seed=0)
         batches = [order.batch(step) for step in range(max(1, count // order.batch_size))]
         ranks, alone = self._runtime.ranks, Ranks()
         losses = [
-            self._contrast(self._selection, video, frame, batch, 0, alone).loss
+            self._contrast(self._selection, video, frame, batch, 0, alone, size).loss
             for batch in ranks.share(batches)
         ]
         mean = float(torch.stack(losses).mean()) if losses else 0.0
         return {self.figure: ranks.mean(mean, len(losses), self._runtime.device)}
 
     def _contrast(
-        self, source: FrameSource, video: Tensor, frame: Tensor, batch: Batch, seed: int, ranks: Ranks
+        self,
+        source: FrameSource,
+        video: Tensor,
+        frame: Tensor,
+        batch: Batch,
+        seed: int,
+        ranks: Ranks,
+        size: int | None = None,
     ) -> NtXentResult:
+        """Loss of a batch, whose embeddings are computed all at once or `size` frames at once."""
         images = source.images(batch.rows)
         rows, epochs = batch.rows.to(images.device), batch.epochs.to(images.device)
         views = [
@@ -128,7 +144,8 @@ class ContrastiveTask:
             for stream in (_FIRST_VIEW, _SECOND_VIEW)
         ]
         with self._runtime.autocast():
-            first, second = self.module(self._scaling.apply(torch.cat(views))).chunk(2)
+            parts = torch.cat(views).split(2 * (size or len(images)))
+            first, second = torch.cat([self.module(self._scaling.apply(part)) for part in parts]).chunk(2)
         everyone = ranks.gather(rows)
         random_mask = anchors = None
         if self._loss.control == "random_mask":

@@ -64,7 +64,7 @@ class MaskedImageTask:
         self.module = runtime.prepare(module)
         self.sampler = ShuffledSampler(len(training), settings.batch_size, settings.seed)
         self._training, self._selection = training, selection
-        self._seed, self._batch_size = settings.seed, settings.batch_size
+        self._seed = settings.seed
         self._masking, self._scaling, self._runtime = masking, scaling, runtime
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -72,10 +72,15 @@ class MaskedImageTask:
         images = self._training.images(batch.rows)
         return self._loss(images, batch, self._seed)[0], {}
 
-    def validate(self) -> dict[str, float]:
+    def names(self, rows: Tensor) -> list[str]:
+        """Names training frames by video and number."""
+        return self._training.names(rows)
+
+    def validate(self, size: int) -> dict[str, float]:
         """Computes the mean reconstruction loss over the selection frames."""
         total, count = 0.0, 0
-        batches = torch.arange(len(self._selection)).split(self._batch_size)
+        # As many cells are hidden in every frame, so that the mean over batches of any size is the same.
+        batches = torch.arange(len(self._selection)).split(size)
         for positions in self._runtime.ranks.share(batches):
             images = self._selection.images(positions)
             loss, _, _ = self._loss(images, Batch(positions, torch.zeros_like(positions)), seed=0)

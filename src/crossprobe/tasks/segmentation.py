@@ -104,14 +104,19 @@ class SegmentationTask:
         """Begins to fetch the frames and masks of the next micro-batch."""
         self._training.prefetch(batch.rows, self._mask_rows(batch))
 
-    def validate(self) -> dict[str, float]:
-        """Computes the mean loss and Dice over the validation frames."""
+    def names(self, rows: Tensor) -> list[str]:
+        """Names training frames by video and number."""
+        return self._training.names(rows)
+
+    def validate(self, size: int) -> dict[str, float]:
+        """Computes the mean loss and Dice over the validation frames, the loss in batches of `batch_size`."""
         losses, dices = [], []
         ranks, device = self._runtime.ranks, self._runtime.device
         for positions in ranks.share(torch.arange(len(self._validation)).split(self._batch_size)):
             images, masks = self._validation.images(positions), self._validation.masks(positions)
             with self._runtime.autocast():
-                logits = self.module(self._scaling.apply(images)).float()
+                parts = [self.module(self._scaling.apply(part)).float() for part in images.split(size)]
+            logits = torch.cat(parts)
             losses.append(self._dice_bce(logits, masks, Ranks()) * len(positions))
             dices.append(_dice_per_frame(logits > 0, masks > 0))
         count = sum(len(part) for part in dices)

@@ -40,7 +40,7 @@ class LabelledImages:
         """Gives images float32 [B, 1, S, S] in [0, 1] of positions int64 [B], on the device."""
         if len(self.sources) == 1:
             return self.sources[0].images(positions)
-        which = torch.from_numpy(np.searchsorted(self._starts[1:], positions.numpy(), side="right"))
+        which = self._source_of(positions)
         parts, order = [], []
         for number, source in enumerate(self.sources):
             inside = torch.nonzero(which == number).squeeze(1)
@@ -48,6 +48,18 @@ class LabelledImages:
                 parts.append(source.images(positions[inside] - int(self._starts[number])))
                 order.append(inside)
         return torch.cat(parts)[torch.argsort(torch.cat(order)).to(parts[0].device)]
+
+    def names(self, positions: Tensor) -> list[str]:
+        """Names frames of positions int64 [B] by video and number."""
+        which = self._source_of(positions).tolist()
+        return [
+            self.sources[number].names((position - int(self._starts[number])).view(1))[0]
+            for position, number in zip(positions, which, strict=True)
+        ]
+
+    def _source_of(self, positions: Tensor) -> Tensor:
+        """Number of the source, int64 [B], that holds each position."""
+        return torch.from_numpy(np.searchsorted(self._starts[1:], positions.numpy(), side="right"))
 
     def labels(self, positions: Tensor) -> Tensor:
         """Gives class numbers int64 [B] of positions int64 [B], on the device."""

@@ -92,6 +92,18 @@ class FrameSource:
             wanted = mask_positions if name == "masks" and mask_positions is not None else positions
             ahead.request(self.rows[wanted.cpu().numpy()])
 
+    def names(self, positions: Tensor) -> list[str]:
+        """Names frames for an error or a log.
+
+        Args:
+            positions: int64 [B], positions in `rows`.
+
+        Returns:
+            Video and number of each frame.
+        """
+        frames = self.store.manifest.iloc[self.rows[positions.cpu().numpy()]]
+        return [f"{video}/{frame}" for video, frame in zip(frames["video"], frames["frame"], strict=True)]
+
     def _gathered(self, name: str, positions: Tensor) -> Tensor:
         rows = self.rows[positions.cpu().numpy()]
         if name in self._ahead:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
+from typing import TypeVar
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from crossprobe.errors import TrainingDiverged
+from crossprobe.errors import OutOfMemory, TrainingDiverged
 from crossprobe.progress import track
 from crossprobe.training.compiling import give_up_compiling, is_compiler_error
 from crossprobe.training.counter_random import random_words
@@ -33,7 +35,10 @@ from crossprobe.training.task import Task
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
 _RANK_STREAM = 102
+NAMED_SAMPLES = 8
 PROGRESS_NAME = "progress.safetensors"
 HISTORY_COLUMNS = ["step", "part", "metric", "value"]
 
@@ -83,8 +88,9 @@ def train(
         The kept weights and the history.
 
     Raises:
-        TrainingDiverged: If the loss becomes NaN or infinite; the last good state stays on disk.
-        OutOfMemory: If not even the smallest micro-batch fits.
+        TrainingDiverged: If the loss or a validation figure becomes NaN or infinite; the last good state
+            stays on disk.
+        OutOfMemory: If not even the smallest micro-batch fits, or the update of the weights does not.
         CrossprobeError: If the batch cannot be dealt evenly to the processes, or `folder` holds another run.
     """
     runtime = runtime or Runtime(torch.device("cpu"), bf16=False, channels_last=False)
@@ -176,21 +182,33 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(step)
         module.train()
-        loss, figures = self._gradients(step)
+        loss, figures = self._persist(lambda: self._attempt(step), lambda error: self.pieces.cut(step, error))
         self._check("loss", loss, step)
         # Also where nothing is clipped: a gradient that overflows under a finite loss spoils the weights.
         norm = float(nn.utils.clip_grad_norm_(module.parameters(), settings.gradient_clip or math.inf))
         self._check("gradient", norm, step)
-        self.optimiser.step()
+        self._update(step)
         if settings.ema_decay:
             self._update_average(settings.ema_decay)
         return loss, {"gradient_norm": norm, **figures}
 
-    def _gradients(self, step: int) -> tuple[float, dict[str, float]]:
-        """Loss and gradients of a step, in more pieces or without compilation if it must be."""
+    def _update(self, step: int) -> None:
+        """Moves the weights; not tried again, since some of them may have moved when memory ran out."""
+        try:
+            self.optimiser.step()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"{self.title}: out of memory in the update of step {step}, which smaller micro-batches do "
+                f"not help; the last good state is {self.path}; take a smaller model, or the optimiser sgd"
+            ) from error
+
+    def _persist(self, compute: Callable[[], Found], cut: Callable[[BaseException], None]) -> Found:
+        """Computes, in smaller pieces or without compilation if it must be."""
         while True:
             try:
-                return self._attempt(step)
+                return compute()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) and not is_compiler_error(error):
                     raise
@@ -198,7 +216,7 @@ class _Run:
             # Outside the handler: until here the traceback held the tensors of the failed attempt.
             self.optimiser.zero_grad(set_to_none=True)
             if is_out_of_memory(problem):
-                self.pieces.cut(step, problem)
+                cut(problem)
             else:
                 give_up_compiling(self.task.module, self.title, problem)
 
@@ -209,9 +227,10 @@ class _Run:
         self.optimiser.zero_grad(set_to_none=True)
         pieces = self.pieces.of(step)
         losses: list[Tensor] = []
-        figures: Mapping[str, float | Tensor] = {}
+        found: list[Mapping[str, float | Tensor]] = []
         for number, piece in enumerate(pieces):
             loss, figures = self.task.loss(piece)
+            found.append(figures)
             if self.exchange is not None and number == len(pieces) - 1:
                 self.exchange.arm()
             (loss / len(pieces)).backward()
@@ -223,17 +242,24 @@ class _Run:
         total = 0.0
         for loss in losses:
             total += float(loss) / len(pieces)
-        local = [total, *(float(value) for value in figures.values())]
-        total, *means = self.ranks.means(local, self.runtime.device)
-        return total, dict(zip(figures, means, strict=True))
+        averages = _averages(found)
+        total, *means = self.ranks.means([total, *averages.values()], self.runtime.device)
+        return total, dict(zip(averages, means, strict=True))
 
-    def _check(self, name: str, value: float, step: int) -> None:
-        if not math.isfinite(value):
-            rows = self.task.sampler.batch(step).rows
-            raise TrainingDiverged(
-                f"{self.title}: the {name} became {value} at step {step} (rows {rows[:8].tolist()} …); "
-                f"the last good state is {self.path}; lower the learning rate or set gradient_clip"
-            )
+    def _check(self, name: str, value: float, step: int, validated: bool = False) -> None:
+        if math.isfinite(value):
+            return
+        seen = (
+            "" if validated else f" ({self._samples(self.task.sampler.batch(step).rows[:NAMED_SAMPLES])} …)"
+        )
+        raise TrainingDiverged(
+            f"{self.title}: the {name} became {value} at step {step}{seen}; "
+            f"the last good state is {self.path}; lower the learning rate or set gradient_clip"
+        )
+
+    def _samples(self, rows: Tensor) -> str:
+        names = getattr(self.task, "names", None)
+        return f"rows {rows.tolist()}" if names is None else f"frames {', '.join(names(rows))}"
 
     def _rate(self, step: int) -> float:
         rate = learning_rate(step, self.total, self.settings)
@@ -262,7 +288,11 @@ class _Run:
             module.load_state_dict(self.average)
         module.eval()
         with torch.no_grad():
-            figures = self.task.validate()
+            figures = self._persist(
+                lambda: self.task.validate(self.pieces.validation_size), self.pieces.cut_validation
+            )
+        for name, value in figures.items():
+            self._check(f"validation figure {name}", value, progress.step, validated=True)
         self._record("validation", figures)
         figure = figures[self.task.figure]
         if self.settings.keep == "last" or figure < progress.best_figure:
@@ -292,6 +322,11 @@ class _Run:
         """Leaves of a finished run only what is asked of it later; checkpoints hold the weights again."""
         done = replace(self.progress, finished=True, micro_batch=self.pieces.fitting)
         if self.ranks.first:
+            if not self.best:
+                raise TrainingDiverged(
+                    f"{self.title}: no validation up to step {done.step} left weights to keep; remove "
+                    f"{self.path} to start afresh"
+                )
             save_progress(self.path, self.identity, done, {"best": self.best}, None)
         self.progress = done
 
@@ -350,6 +385,12 @@ def learning_rate(step: int, total: int, settings: TrainingSettings) -> float:
         return peak
     share = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _averages(pieces: list[Mapping[str, float | Tensor]]) -> dict[str, float]:
+    """Mean of each figure over the micro-batches that gave it."""
+    names = dict.fromkeys(name for figures in pieces for name in figures)
+    return {name: fmean(float(figures[name]) for figures in pieces if name in figures) for name in names}
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -56,13 +56,16 @@ def more_pieces(samples: int, pieces: int) -> int | None:
     return next((count for count in _divisors(samples) if count >= 2 * pieces), None)
 
 
-def fewest_pieces_that_fit(samples: int, least: int, attempt: Callable[[int], None]) -> int:
+def fewest_pieces_that_fit(
+    samples: int, least: int, attempt: Callable[[int], None], agree: Callable[[int], int] = int
+) -> int:
     """Finds the largest micro-batch by trial, largest first.
 
     Args:
         samples: Samples of a step that one process computes.
         least: Fewest pieces to try.
         attempt: Computes one piece of a step cut into so many; raises when memory runs out.
+        agree: Gives the largest of what all processes say, each after its own attempt: 1 where it failed.
 
     Returns:
         The number of pieces; one sample a piece where not even that fits, so that the step itself says so.
@@ -70,12 +73,14 @@ def fewest_pieces_that_fit(samples: int, least: int, attempt: Callable[[int], No
     for count in _divisors(samples):
         if count < least:
             continue
+        failed = False
         try:
             attempt(count)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        else:
+            failed = True
+        if not agree(int(failed)):
             return count
         release()
         log.info("a micro-batch of %d does not fit into memory", samples // count)

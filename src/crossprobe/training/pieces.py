@@ -18,6 +18,7 @@ from crossprobe.training.memory import (
     pieces_for,
     release,
 )
+from crossprobe.training.ranks import alone
 from crossprobe.training.runtime import Runtime
 from crossprobe.training.sampler import Batch
 from crossprobe.training.settings import TrainingSettings
@@ -77,6 +78,7 @@ class Pieces:
         self._samples, self.fitting = settings.batch_size // processes, 0
         asked = runtime.settings.micro_batch
         self.count = pieces_for(self._samples, settings.accumulate, None if asked == "auto" else asked)
+        self._validated = self._samples
         if processes > 1 and self._note.exists():
             self.limit(int(self._note.read_text(encoding="utf-8")))
         if self._whole and self.count > 1:
@@ -89,6 +91,11 @@ class Pieces:
     def size(self) -> int:
         """Samples that one process computes at once."""
         return self._samples // self.count
+
+    @property
+    def validation_size(self) -> int:
+        """Samples that one process validates at once."""
+        return min(self.size, self._validated)
 
     def limit(self, size: int) -> None:
         """Makes micro-batches no larger than was found to fit before, also with another number of processes.
@@ -117,8 +124,12 @@ class Pieces:
             self._prefetch((pieces[number + 1 :] or self.of(pieces[0].step + 1))[0])
 
     def fit(self) -> None:
-        """Finds the largest micro-batch by trial, where that is asked for and can be done: on CUDA."""
-        device = self._runtime.device
+        """Finds the largest micro-batch by trial, where that is asked for and can be done: on CUDA.
+
+        Every process tries the same sizes by itself, and one is taken that fits all: a process that ran out
+        of memory inside an exchange would leave the others waiting there.
+        """
+        device, ranks = self._runtime.device, self._runtime.ranks
         if self._runtime.settings.micro_batch != "auto" or self._whole:
             return
         if device.type != "cuda":
@@ -126,11 +137,12 @@ class Pieces:
             log.info("%s: micro_batch auto needs CUDA; accumulate decides", self._title)
             return
         buffers = {name: buffer.clone() for name, buffer in self._task.module.named_buffers()}
-        with torch.random.fork_rng(devices=[device]):
-            found = fewest_pieces_that_fit(self._samples, self.count, self._try)
+        with torch.random.fork_rng(devices=[device]), alone():
+            self.count = fewest_pieces_that_fit(
+                self._samples, self.count, self._try, lambda failed: ranks.largest(failed, device)
+            )
         for name, buffer in self._task.module.named_buffers():
             buffer.copy_(buffers[name])
-        self.count = self._runtime.ranks.largest(found, device)
         self.fitting = self.size
         log.info("%s: micro-batches of %d samples", self._title, self.size)
 
@@ -176,3 +188,24 @@ class Pieces:
         log.warning("%s; trying again with %d, for the rest of the run", where, self._samples // more)
         self.count = more
         self.fitting = self.size
+
+    def cut_validation(self, error: BaseException) -> None:
+        """Halves what is validated at once after memory ran out, for the rest of the run.
+
+        Each process does so alone: none waits for another before its figures are there.
+
+        Args:
+            error: What was raised.
+
+        Raises:
+            OutOfMemory: If not even one sample fits.
+        """
+        release()
+        size = self.validation_size
+        where = f"{self._title}: out of memory in validation with {size} at once"
+        if size == 1:
+            raise OutOfMemory(
+                f"{where}: use runtime.precision bf16, or take a smaller model or image"
+            ) from error
+        log.warning("%s; trying again with %d, for the rest of the run", where, size // 2)
+        self._validated = size // 2

@@ -121,14 +121,17 @@ def load_finished(path: Path, identity: str, total: int) -> tuple[Progress, dict
         The progress and the best weights; None if there is no such file, or the run is not finished.
 
     Raises:
-        CrossprobeError: As `load_progress`.
+        CrossprobeError: As `load_progress`, or if it holds no weights.
     """
     if not path.exists():
         return None
     _, progress = _header(path, identity, total)
     if not progress.finished:
         return None
-    return progress, {name.removeprefix("best/"): value for name, value in _tensors(path).items()}
+    weights = {name.removeprefix("best/"): value for name, value in _tensors(path).items()}
+    if not weights:
+        raise CrossprobeError(f"{path} holds a finished run without weights: remove it to start afresh")
+    return progress, weights
 
 
 def _header(path: Path, identity: str, total: int) -> tuple[dict[str, str], Progress]:

@@ -7,7 +7,9 @@ that is the gradient of the mean loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,6 +18,17 @@ import torch.distributed as dist
 from torch import Tensor
 
 Item = TypeVar("Item")
+_ALONE = ContextVar("alone", default=False)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Makes `gather` and `sum` the identity for a while, to try what other processes may not reach."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class Ranks:
         Returns:
             [count * B, ...], in the order of the ranks; the argument itself if there is one process.
         """
-        return rows if self.count == 1 else _Gather.apply(rows, self)
+        return rows if self.count == 1 or _ALONE.get() else _Gather.apply(rows, self)
 
     def sum(self, values: Tensor) -> Tensor:
         """Adds a tensor up over all processes, with gradient.
@@ -57,7 +70,7 @@ class Ranks:
         Returns:
             The sum, of that shape; the argument itself if there is one process.
         """
-        return values if self.count == 1 else _Sum.apply(values)
+        return values if self.count == 1 or _ALONE.get() else _Sum.apply(values)
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
         """Deals items out like cards.

@@ -135,7 +135,9 @@ class RuntimeSettings(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="bf16 where the chip has it")
     channels_last: bool = Field(True, description="Memory layout of convolutions")
     tf32: bool = Field(
-        True, description="CUDA: round the factors of fp32 products to TF32; the contrastive loss never does"
+        True,
+        description="CUDA: round the factors of fp32 products to TF32 in training; scores never do, nor "
+        "does the contrastive loss",
     )
     fused_optimiser: bool | Literal["auto"] = Field(
         "auto", description="One kernel a step for the update rule; auto: on CUDA"

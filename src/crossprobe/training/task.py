@@ -18,9 +18,9 @@ from crossprobe.training.settings import TrainingSettings
 class Task(Protocol):
     """A module to train, its loss on a batch and its validation figure.
 
-    Two more members are looked for, but not needed: `whole_batch = True` says that the samples of a step see
-    each other, so that the loop must not cut it into micro-batches; `prefetch(batch)` is told which
-    micro-batch comes after the one whose loss is asked for next.
+    Three more members are looked for, but not needed: `whole_batch = True` says that the samples of a step
+    see each other, so that the loop must not cut it into micro-batches; `prefetch(batch)` is told which
+    micro-batch comes after the one whose loss is asked for next; `names(rows)` names samples for an error.
     """
 
     @property
@@ -46,12 +46,19 @@ class Task(Protocol):
 
         Returns:
             The scalar loss with its graph, and figures worth logging; the mean of both over the processes is
-            that of the whole micro-batch.
+            that of the whole micro-batch, and their mean over the micro-batches that of the step.
         """
         ...
 
-    def validate(self) -> dict[str, float]:
-        """Computes the validation figures, `figure` among them, with the module in evaluation mode."""
+    def validate(self, size: int) -> dict[str, float]:
+        """Computes the validation figures, `figure` among them, with the module in evaluation mode.
+
+        Args:
+            size: Most samples that go through the module at once; the figures do not depend on it.
+
+        Returns:
+            Finite numbers by name.
+        """
         ...
 
 

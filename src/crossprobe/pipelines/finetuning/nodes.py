@@ -43,7 +43,7 @@ def finetune_from_encoder(
     """Fine-tunes a segmenter whose encoder was pretrained on the target."""
     from crossprobe.models.checkpoint import load_weights
 
-    module = _new_segmenter(model, _training_settings(stage, arm).seed)
+    module = _new_segmenter(model, training_settings(stage, arm).seed)
     report = load_weights(module.encoder, encoder.weights, stage.minimum_coverage, prefix="encoder.")
     log.info("encoder from %s: %s", arm.start, report.summary())
     start = {"pretrained": encoder.provenance.get("identity"), "coverage": report.coverage}
@@ -61,7 +61,7 @@ def finetune_from_start(
     arm_name: str,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Fine-tunes a segmenter that starts at random, or from ImageNet weights where the arm says so."""
-    module = _new_segmenter(model, _training_settings(stage, arm).seed)
+    module = _new_segmenter(model, training_settings(stage, arm).seed)
     start: dict[str, object] = {"pretrained": arm.start, "coverage": 0.0}
     if arm.start == "imagenet":
         from crossprobe.data.fingerprint import fingerprint
@@ -83,7 +83,16 @@ def _new_segmenter(model: ModelSettings, seed: int) -> TransUNet:
         return TransUNet(model.config())
 
 
-def _training_settings(stage: FinetuningSettings, arm: FinetuningArm) -> TrainingSettings:
+def training_settings(stage: FinetuningSettings, arm: FinetuningArm) -> TrainingSettings:
+    """Gives the stage's budget and optimiser with what the arm overrides.
+
+    Args:
+        stage: The same for every arm.
+        arm: Its seed and weight decay, where it has its own.
+
+    Returns:
+        What the arm is trained by.
+    """
     training = stage.training if arm.seed is None else stage.training.model_copy(update={"seed": arm.seed})
     if arm.weight_decay is None:
         return training
@@ -109,7 +118,7 @@ def _finetune(
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
 
-    training = _training_settings(stage, arm)
+    training = training_settings(stage, arm)
     rows = frames.rows(split["parts"]["train"], labelled=True)
     validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
     for part, found in (("train", rows), (VALIDATION_PART[arm.site], validation)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from crossprobe.training.dice_bce import DiceBceSettings
 from crossprobe.training.segmentation_augment import SegmentationAugmentSettings
@@ -21,3 +21,12 @@ class FinetuningSettings(BaseModel):
     minimum_coverage: float = Field(
         1.0, gt=0, le=1, description="Least share of the encoder a start must fill"
     )
+
+    @model_validator(mode="after")
+    def _matched(self) -> FinetuningSettings:
+        if self.training.steps is None:
+            raise ValueError(
+                "finetuning.training: give `steps`, not `epochs`: arms learn from different numbers of "
+                "frames, and epochs would give them different numbers of steps (epochs x frames / batch_size)"
+            )
+        return self

@@ -157,7 +157,10 @@ def measure_speed(
         arm, answer = next(iter(ensemble.answers.items()))
         timed = dataclasses.replace(ensemble, answers={arm: answer})
         modules = tuple(branch.module for branch in ensemble.predictor.branches)
-        rows.append(measure(arm, timed.predict, images, modules, settings.speed_repeats))
+        counted = dataclasses.replace(timed, predictor=ensemble.predictor.in_single_precision())
+        rows.append(
+            measure(arm, timed.predict, images, modules, settings.speed_repeats, counted=counted.predict)
+        )
     return pd.DataFrame(rows)
 
 
