@@ -12,7 +12,7 @@ from mlflow.exceptions import MlflowException
 from crossprobe.errors import PackageRefused
 from crossprobe.prediction.package import index_hash
 from crossprobe.prediction.picture import decode_picture, encode_picture
-from crossprobe.tracking.model_log import HASH
+from crossprobe.tracking.model_log import HASH, RUNTIME
 from crossprobe.tracking.served_model import CrossprobeModel
 from small_model import fan, small_package
 
@@ -38,6 +38,16 @@ def test_a_package_that_is_not_the_one_logged_is_refused(config, tmp_path):
 
 def ask(model, frames, **more) -> pd.DataFrame:
     return model.predict(None, pd.DataFrame({"image": [encode_picture(frame) for frame in frames], **more}))
+
+
+def test_whoever_loads_says_where_and_how_precisely_to_compute(tmp_path, model):
+    assert not model.reader.ensemble.predictor.runtime.bf16
+    folder = small_package().save(tmp_path / "package")
+    runtime = {"device": "cpu", "inference": {"precision": "bf16", "folded": False}}
+    predictor = loaded(folder, {HASH: index_hash(folder), RUNTIME: runtime}).reader.ensemble.predictor
+    assert predictor.runtime.bf16
+    assert predictor.runtime.device.type == "cpu"
+    assert not predictor.inference.folded
 
 
 def test_rows_of_one_clip_share_their_crop_wherever_they_stand(model):

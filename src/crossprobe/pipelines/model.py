@@ -49,3 +49,17 @@ def for_scoring(runtime: RuntimeSettings) -> RuntimeSettings:
         The same place, in fp32.
     """
     return runtime.model_copy(update={"precision": "fp32", "tf32": False})
+
+
+def for_prediction(runtime: RuntimeSettings) -> RuntimeSettings:
+    """The precision asked for on new files, which is single unless the user gives exactness for speed.
+
+    Args:
+        runtime: Where to compute.
+
+    Returns:
+        The same place, in the precision of `runtime.inference`.
+    """
+    if runtime.inference.precision == "fp32":
+        return for_scoring(runtime)
+    return runtime.model_copy(update={"precision": runtime.inference.precision})

@@ -14,7 +14,8 @@ from crossprobe.prediction.package import index_hash, read_index
 from crossprobe.tracking.served_code import copy_code
 
 SERVED = Path(__file__).with_name("served_model.py")
-HASH = "package_sha256"  # as `served_model.py` asks for it: to import that file would be to set a model
+# As `served_model.py` asks for them: to import that file would be to set a model.
+HASH, RUNTIME = "package_sha256", "runtime"
 CARD = "model_card.md"
 # What `served_model.py` imports by way of the library; torch without the suffix of a local build.
 REQUIREMENTS = (
@@ -116,7 +117,7 @@ def model_contents(folder: Path, card: str, scratch: Path) -> dict[str, Any]:
     return {
         "python_model": str(SERVED),
         "artifacts": {"package": str(named), "card": str(written)},
-        "model_config": {HASH: index_hash(folder)},
+        "model_config": {HASH: index_hash(folder), RUNTIME: {}},
         "code_paths": [str(copy_code(SERVED, scratch))],
         "signature": ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
         "input_example": pd.DataFrame(example_request()),

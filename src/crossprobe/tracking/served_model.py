@@ -19,7 +19,7 @@ from mlflow.pyfunc import PythonModel
 
 ALONE = ""
 LIBRARY, COPY = "crossprobe", Path(__file__).resolve().with_name("code")
-HASH = "package_sha256"
+HASH, RUNTIME = "package_sha256", "runtime"
 
 
 class CrossprobeModel(PythonModel):
@@ -29,7 +29,8 @@ class CrossprobeModel(PythonModel):
         """Loads and verifies the package.
 
         Args:
-            context: MLflow's, with the artifact `package`, and the hash of its index as the model was logged.
+            context: MLflow's, with the artifact `package`; the hash of its index as the model was logged; and
+                `runtime`, whose fields are those of the parameters of that name, if whoever loads gives any.
 
         Raises:
             PackageRefused: The package is not the one that was logged.
@@ -40,9 +41,12 @@ class CrossprobeModel(PythonModel):
         from crossprobe.training.runtime import resolve
         from crossprobe.training.settings import RuntimeSettings
 
-        expected = (context.model_config or {}).get(HASH, "not logged by crossprobe")
+        config = context.model_config or {}
+        expected = config.get(HASH, "not logged by crossprobe")
         package = Package.load(Path(context.artifacts["package"]), expected)
-        self.reader = Reader(package, resolve(RuntimeSettings(precision="fp32")))
+        runtime = RuntimeSettings.model_validate(config.get(RUNTIME, {}))
+        asked = runtime.model_copy(update={"precision": runtime.inference.precision})
+        self.reader = Reader(package, resolve(asked))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Answers a request.
