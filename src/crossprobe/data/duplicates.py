@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from crossprobe.data.aligned_correlation import THUMBNAIL_PX, aligned_correlation
 from crossprobe.data.leakage import frame_signature
+from crossprobe.data.media_limits import MediaLimits
 from crossprobe.progress import track
 
 CHUNK = 512
@@ -55,6 +56,7 @@ class DuplicateSettings(BaseModel):
     smallest_correlation: float = Field(
         0.3, gt=0, le=1, description="Candidates whose aligned detail correlates by as much are one"
     )
+    limits: MediaLimits = Field(MediaLimits(), description="Larger images are not looked at but rejected")
     conflicting: bool = Field(False, description="Keep groups whose images carry different classes")
 
 

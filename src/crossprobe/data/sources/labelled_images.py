@@ -20,6 +20,7 @@ from crossprobe.data.duplicates import (
 )
 from crossprobe.data.fingerprint import file_hash
 from crossprobe.data.manifest import RecordingSchema, Rejection, checked, rejection_table
+from crossprobe.data.media_limits import check_limits
 from crossprobe.data.pseudonym import pseudonym
 from crossprobe.data.video import read_image
 from crossprobe.errors import InvalidMetadata, UnreadableMedia
@@ -132,6 +133,7 @@ def _grouped(
     traits: list[ImageTraits] = []
     for image in track(images, "looking for copies", total=len(images)):
         try:
+            check_limits(image.path, settings.limits, undecided=True)
             traits.append(image_traits(read_image(image.path)))
         except UnreadableMedia as error:
             reason = str(error).removeprefix(f"{image.path}: ")
