@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossprobe.data.fingerprint import code_hash, file_hash, fingerprint
+from crossprobe.data.fingerprint import code_hash, file_hash, fingerprint, versions
 from crossprobe.data.folder_lock import folder_lock
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.frame_store import FORMAT, read_description, read_rejections
@@ -32,6 +32,7 @@ from crossprobe.data.recording_frames import STAGE, RecordingFrames
 from crossprobe.data.recording_parts import (
     BUILDING,
     CHANGED,
+    DECODERS,
     DECODING_CODE,
     PARTS,
     RecordingContent,
@@ -247,7 +248,10 @@ def _fingerprint(
 ) -> str:
     """Hashes the table, its files, the settings and the code, and what could not be read this time."""
     files = [contents[record["video"]].files for record in records]
-    parts: list[Any] = [FORMAT, records, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE)]
+    parts: list[Any] = [
+        FORMAT, records, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE),
+        versions(*DECODERS),
+    ]  # fmt: skip
     if unkept:
         parts.append({video: [tuple(item) for item in items] for video, items in unkept.items()})
     return fingerprint(*parts)

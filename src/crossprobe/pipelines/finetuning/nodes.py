@@ -46,7 +46,9 @@ def finetune_from_encoder(
     module = _new_segmenter(model, training_settings(stage, arm).seed)
     report = load_weights(module.encoder, encoder.weights, stage.minimum_coverage, prefix="encoder.")
     log.info("encoder from %s: %s", arm.start, report.summary())
-    start = {"pretrained": encoder.provenance.get("identity"), "coverage": report.coverage}
+    start: dict[str, object] = {
+        "pretrained": encoder.provenance.get("identity"), "coverage": report.coverage
+    }  # fmt: skip
     return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
 
@@ -64,13 +66,12 @@ def finetune_from_start(
     module = _new_segmenter(model, training_settings(stage, arm).seed)
     start: dict[str, object] = {"pretrained": arm.start, "coverage": 0.0}
     if arm.start == "imagenet":
-        from crossprobe.data.fingerprint import fingerprint
         from crossprobe.models.pretrained import load_imagenet
+        from crossprobe.training.identity import weights_content
 
         report = load_imagenet(module.encoder, model.imagenet_weights or "timm")
         # The content, not the name: a file of the same name may hold other weights tomorrow.
-        weights = {name: value.numpy() for name, value in module.encoder.state_dict().items()}
-        start |= {"coverage": report.coverage, "weights": fingerprint(weights)}
+        start |= {"coverage": report.coverage, "weights": weights_content(module.encoder.state_dict())}
         log.info("encoder from ImageNet: %s", report.summary())
     return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
@@ -128,9 +129,8 @@ def _finetune(
                 "label some, or take the arm out of conf/base/parameters/studies.yml"
             )
     session = TrainingSession(
-        f"finetune.{arm_name}",
-        frames, rows, validation, training, resolve(runtime), (arm, stage, model, start), folders.progress,
-    )  # fmt: skip
+        f"finetune.{arm_name}", frames, rows, validation, training, resolve(runtime), folders.progress
+    )
     mean, std = frames.statistics(rows) if stage.standardise else (0.0, 1.0)
     scaling = InputScaling(mean=mean, std=std)
     job = SegmentationJob(
