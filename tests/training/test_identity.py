@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import shared_runs
 
 from crossprobe.training import identity
+from crossprobe.training import session as session_module
 from crossprobe.training.runtime import resolve
 from crossprobe.training.session import TrainingSession
 
@@ -93,6 +94,24 @@ def test_with_dropout_the_number_of_processes_decides(known_by):
     for rates in ({"dropout": 0.1}, {"attention_dropout": 0.1}):
         assert known_by(with_model(**rates), machine=two) != known_by(with_model(**rates))
     assert known_by(with_model(dropout=0.1), machine={"compile": True}) != known_by(with_model(dropout=0.1))
+
+
+def test_a_trained_task_opens_the_validation_frames_alone(store, tmp_path, monkeypatch):
+    opened, real = [], session_module.FrameSource
+
+    def source(store, rows, device, labels):
+        opened.append(rows.tolist())
+        return real(store, rows, device, labels)
+
+    monkeypatch.setattr(session_module, "FrameSource", source)
+    session = TrainingSession(
+        "a", store, shared_runs.TRAINING, shared_runs.VALIDATION, shared_runs.settings(),
+        resolve(shared_runs.machine()), tmp_path,
+    )  # fmt: skip
+    weights = shared_runs.jobs_start()
+    task = session.trained(JOB, weights)
+    assert opened == [shared_runs.VALIDATION.tolist()]
+    assert all(torch.equal(task.module.state_dict()[name], value) for name, value in weights.items())
 
 
 @pytest.mark.parametrize("what", ["versions", "code_hash"])

@@ -85,6 +85,21 @@ class TrainingSession:
             task.module.load_state_dict(start)
         return task
 
+    def trained(self, job: Job, weights: Mapping[str, Tensor]) -> Task:
+        """Builds a task that was trained, to look at; only the validation frames are opened.
+
+        Args:
+            job: Which.
+            weights: What training kept.
+
+        Returns:
+            The task, on the session's device; its training frames are those of validation.
+        """
+        frames = FrameSource(self.store, self.validation_rows, self.runtime.device, job.labels)
+        task = job.build(frames, frames, self.settings, self.runtime)
+        task.module.load_state_dict(weights)
+        return task
+
     def run(self, work: Task | Job, start: Mapping[str, Tensor] | None = None) -> TrainingResult:
         """Trains, resumes, or returns at once what a finished run left.
 

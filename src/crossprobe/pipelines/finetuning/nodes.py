@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from crossprobe.data.frame_store import FrameStore
@@ -160,15 +162,17 @@ def calibrate(
     """Fits the arm's temperature on the validation labels of the site it learned from."""
     import dataclasses
 
-    import numpy as np
-
     from crossprobe.fusion.predictor import Predictor
-    from crossprobe.fusion.temperature import fit_temperature
+    from crossprobe.fusion.temperature import fit_temperature, sample_pixels
     from crossprobe.training.runtime import resolve
 
     rows = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
     predictor = Predictor.from_checkpoints([checkpoint], resolve(for_scoring(runtime)))
-    batches = np.array_split(rows, max(1, len(rows) // CALIBRATION_BATCH))
-    logits = [predictor.logits(frames.images(batch))[0, :, 0].cpu().numpy() for batch in batches]
-    fit = fit_temperature(np.concatenate(logits), frames.masks(rows), settings)
-    return dataclasses.asdict(fit)
+
+    def labelled() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for batch in np.array_split(rows, max(1, len(rows) // CALIBRATION_BATCH)):
+            logits = predictor.logits(frames.images(batch))[0, :, 0].cpu().numpy()
+            yield from zip(logits, frames.masks(batch), strict=True)
+
+    pixels = sample_pixels(labelled(), len(rows), settings.maximum_pixels)
+    return dataclasses.asdict(fit_temperature(*pixels, settings))

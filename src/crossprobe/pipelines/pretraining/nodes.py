@@ -50,7 +50,7 @@ def pretrain_mim(
     )
     job = MaskedImageJob(model=model.config(), masking=stage.masking, scaling=scaling)
     result = session.run(job)
-    task = session.build(job, result.weights)
+    task = session.trained(job, result.weights)
     assert isinstance(task, MaskedImageTask)
     count = len(session.validation_rows)
     shown = np.linspace(0, count - 1, min(stage.panels, count)).astype(np.int64)
