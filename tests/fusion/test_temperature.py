@@ -15,6 +15,7 @@ from crossprobe.fusion.temperature import (
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
+    sample_pixels,
 )
 
 
@@ -24,6 +25,22 @@ def miscalibrated(temperature: float, bias: float = 0.0, count: int = 60_000, se
     true_logits = generator.normal(-1.0, 2.0, count)
     labels = (generator.random(count) < expit(true_logits)).astype(np.uint8)
     return (true_logits - bias) * temperature, labels
+
+
+def test_as_many_pixels_of_every_frame():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(7, 12, 12))
+    targets = np.arange(7)[:, None, None] + 100 * (logits > 0)
+    kept, of_frame = sample_pixels(zip(logits, targets, strict=True), 7, 70)
+    assert np.bincount(of_frame % 100).tolist() == [10] * 7
+    assert ((of_frame >= 100) == (kept > 0)).all(), "a pixel keeps its own label"
+    again = sample_pixels(zip(logits, targets, strict=True), 7, 70)
+    other = sample_pixels(zip(logits, targets, strict=True), 7, 70, seed=1)
+    assert np.array_equal(kept, again[0])
+    assert not np.array_equal(kept, other[0])
+    everything = sample_pixels(zip(logits, targets, strict=True), 7, 7 * 144)
+    assert np.array_equal(everything[0], logits.ravel())
+    assert np.array_equal(everything[1], targets.ravel())
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])

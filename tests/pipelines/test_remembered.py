@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +14,12 @@ from pydantic import BaseModel
 
 from crossprobe.models.checkpoint import Checkpoint
 from crossprobe.pipelines.bound import bound
+from crossprobe.pipelines.evaluation import nodes as evaluation
 from crossprobe.pipelines.folders import Folders
+from crossprobe.pipelines.fusion import nodes as fusion
 from crossprobe.pipelines.remembered import plain, remembered
+from crossprobe.pipelines.reporting import nodes as reporting
+from crossprobe.training.settings import RuntimeSettings
 
 
 class Settings(BaseModel):
@@ -81,6 +88,59 @@ def test_changed_code_is_computed(node, calls, folders, monkeypatch):
     monkeypatch.setattr("crossprobe.pipelines.remembered.code_hash", lambda *modules: "another")
     node(table(), checkpoint(), Settings(), folders, "mim")
     assert len(calls) == 2
+
+
+def test_another_version_of_a_library_is_computed(node, calls, folders, monkeypatch):
+    node(table(), checkpoint(), Settings(), folders, "mim")
+    monkeypatch.setattr("crossprobe.pipelines.remembered.versions", lambda *names: {"torch": "another"})
+    node(table(), checkpoint(), Settings(), folders, "mim")
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "times"),
+    [({"workers": 3}, 1), ({"precision": "bf16"}, 1), ({"micro_batch": 2}, 1), ({"channels_last": False}, 2)],
+    ids=str,
+)
+def test_of_the_machine_counts_what_changes_scores(calls, folders, change, times):
+    @remembered()
+    def scores(runtime: RuntimeSettings, folders: Folders) -> pd.DataFrame:
+        calls.append("scored")
+        return table()
+
+    scores(RuntimeSettings(device="cpu"), folders)
+    scores(RuntimeSettings(device="cpu", **change), folders)
+    assert len(calls) == times
+
+
+NODES = (
+    evaluation.score_arm,
+    fusion.score_fused,
+    reporting.choose_without_labels,
+    reporting.measure_calibration,
+)
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.__name__)
+def test_all_code_that_a_remembered_node_calls_counts(node):
+    """Settings are left out here, whose values count, and the decorator."""
+    function = node.__wrapped__
+    tree = ast.parse(inspect.getsource(function))
+    used = [function.__globals__[name.id] for name in ast.walk(tree) if isinstance(name, ast.Name)
+            and name.id in function.__globals__]  # fmt: skip
+    for line in ast.walk(tree):
+        if isinstance(line, ast.ImportFrom):
+            used += [getattr(importlib.import_module(line.module), alias.name) for alias in line.names]
+    modules = {
+        thing.__module__
+        for thing in used
+        if getattr(thing, "__module__", "").startswith("crossprobe.")
+        and not (inspect.isclass(thing) and issubclass(thing, BaseModel))
+    } - {remembered.__module__}
+    assert "crossprobe.pipelines.model" in modules
+    counted = (*evaluation.SCORING_CODE, function.__module__)
+    missed = [one for one in modules if not any(f"{one}.".startswith(f"{code}.") for code in counted)]
+    assert missed == []
 
 
 def test_a_failed_computation_leaves_nothing(folders):

@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,9 +37,8 @@ def session(store, tmp_path):
         given = shared_runs.settings(steps=8, validate_every=4, save_every=2)
         runtime = resolve(shared_runs.machine(distribution=distribution))
         return TrainingSession(
-            "finetune.mini", store, shared_runs.TRAINING, shared_runs.VALIDATION, given, runtime, (),
-            tmp_path,
-        )  # fmt: skip
+            "finetune.mini", store, shared_runs.TRAINING, shared_runs.VALIDATION, given, runtime, tmp_path
+        )
 
     return make
 
@@ -50,19 +50,19 @@ def fragile(tmp_path, how: str) -> shared_runs.FragileJob:
 
 def test_a_killed_process_is_started_again_from_the_checkpoint(session, tmp_path, caplog):
     started = time.monotonic()
-    shared = session(max_restarts=1)
-    result = shared.run(fragile(tmp_path, "killed once"), shared_runs.jobs_start())
+    shared, job, start = session(max_restarts=1), fragile(tmp_path, "killed once"), shared_runs.jobs_start()
+    result = shared.run(job, start)
     assert time.monotonic() - started < PATIENCE_S
     assert (tmp_path / "died").exists()
     assert result.steps == 8
     alone = session(processes=1)
     # The number of processes is no part of what a run is: alone, the finished run is taken as it is.
-    assert alone.identity() == shared.identity()
+    assert alone.identity(job, start) == shared.identity(job, start) == result.identity
     with caplog.at_level("INFO"):
-        assert alone.run(fragile(tmp_path, "never")).best_figure == result.best_figure
+        assert alone.run(job, start).best_figure == result.best_figure
     assert "nothing changed since it was trained" in caplog.text
     plain = TrainingSession(**{**vars(alone), "folder": tmp_path / "alone"})
-    expected = plain.run(fragile(tmp_path, "never"), shared_runs.jobs_start())
+    expected = plain.run(fragile(tmp_path, "never"), start)
     for name, value in expected.weights.items():
         assert torch.allclose(result.weights[name].float(), value.float(), atol=1e-5), name
 
@@ -98,7 +98,7 @@ def test_a_machine_that_does_not_come(session, tmp_path):
 
 def test_a_built_task_cannot_be_shared(session):
     with pytest.raises(CrossprobeError, match="runs in one process only"):
-        session().run(object())
+        session().run(SimpleNamespace(module=torch.nn.Linear(1, 1)))
 
 
 def test_a_batch_that_cannot_be_dealt(session, tmp_path):

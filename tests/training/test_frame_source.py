@@ -71,6 +71,19 @@ def test_a_cpu_reads_the_store(store):
     assert len(source) == 3
 
 
+def test_frames_reach_a_device_a_few_at_a_time(store, monkeypatch):
+    monkeypatch.setattr(frame_source, "COPIED_AT_ONCE", 4)
+    rows, read = np.array([5, 2, 9, 1, 7, 3, 0, 8, 6]), []
+
+    def images(some):
+        read.append(len(some))
+        return store.images(some)
+
+    frames = frame_source.resident(images, rows, store.size, CPU)
+    assert read == [4, 4, 1]
+    assert np.array_equal(frames.numpy(), store.images(rows))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("share", [0.3, 0.0], ids=["resident", "double buffer"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -88,6 +89,21 @@ def file_hash(path: Path | str) -> str:
         while chunk := stream.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Names the installed versions of packages whose results may change from one to the next.
+
+    Args:
+        packages: As the package index names them, such as `torch`.
+
+    Returns:
+        Version by package.
+
+    Raises:
+        PackageNotFoundError: One is not installed.
+    """
+    return {package: importlib.metadata.version(package) for package in packages}
 
 
 def code_hash(*modules: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from crossprobe.data.fingerprint import code_hash, file_hash, fingerprint
+from crossprobe.data.fingerprint import code_hash, file_hash, fingerprint, versions
 from crossprobe.data.folder_lock import folder_lock
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.frame_store import FORMAT, read_description, read_rejections
@@ -33,6 +33,7 @@ from crossprobe.data.recording_frames import STAGE, RecordingFrames
 from crossprobe.data.recording_parts import (
     BUILDING,
     CHANGED,
+    DECODERS,
     DECODING_CODE,
     PARTS,
     RecordingContent,
@@ -257,7 +258,9 @@ def _fingerprint(
     """
     rows = [{name: value for name, value in record.items() if name not in PLACES} for record in records]
     files = [_files(contents[record["video"]]) for record in records]
-    parts: list[Any] = [FORMAT, rows, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE)]
+    parts: list[Any] = [
+        FORMAT, rows, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE), versions(*DECODERS),
+    ]  # fmt: skip
     if unkept:
         parts.append({video: [tuple(item) for item in items] for video, items in unkept.items()})
     return fingerprint(*parts)

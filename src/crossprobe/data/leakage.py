@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Collection, Mapping
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from crossprobe.progress import track
 SHOWN = 5
 CHUNK = 1024
 SIDE = 64
+SIGNATURE_BYTES = 4 * SIDE * SIDE
 SIGMA = 1.5
 # Measured on frames of two patients: at most .22 on both scanners of BUS-BRA (1,224 images), .24 on real lung
 # clips, .31 on the phantom. On copies saved as JPEG 40, scaled to 60 %, brightened, gamma-corrected or noisy:
@@ -219,46 +222,60 @@ def spread_rows(manifest: pd.DataFrame, frames_per_video: int) -> np.ndarray:
     return np.array(rows, dtype=np.int64)
 
 
-def signatures(store: FrameStore, rows: np.ndarray) -> np.ndarray:
-    """Describes frames by `frame_signature`.
+@contextlib.contextmanager
+def signature_blocks(store: FrameStore, rows: np.ndarray) -> Iterator[Callable[[int], np.ndarray]]:
+    """Describes frames by `frame_signature`, and gives the descriptions back a block at a time.
+
+    They lie in a file without a name, since those of a large cohort do not fit memory: 16 KB a frame.
 
     Args:
         store: The site's frames.
         rows: Row numbers, int64.
 
-    Returns:
-        Shape [n, 4096], float32.
+    Yields:
+        A function from a place in `rows` to the block that begins there: float32 [n, 4096], n up to CHUNK.
     """
     sizes = store.manifest[["height", "width"]].to_numpy()
-    result = np.empty((len(rows), SIDE * SIDE), dtype=np.float32)
-    for place, row in enumerate(track(rows, "comparing frames", total=len(rows))):
-        height, width = np.maximum(1, (sizes[row] * store.size / sizes[row].max()).round().astype(int))
-        result[place] = frame_signature(store.images(np.array([row]))[0][:height, :width])
-    return result
+    with tempfile.TemporaryFile() as file:
+        for row in track(rows, "comparing frames", total=len(rows)):
+            height, width = np.maximum(1, (sizes[row] * store.size / sizes[row].max()).round().astype(int))
+            signature = frame_signature(store.images(np.array([row]))[0][:height, :width])
+            file.write(signature.tobytes())
+
+        def block(start: int) -> np.ndarray:
+            file.seek(start * SIGNATURE_BYTES)
+            content = file.read(CHUNK * SIGNATURE_BYTES)
+            return np.frombuffer(content, np.float32).reshape(-1, SIDE * SIDE)
+
+        yield block
 
 
 def _refuse_alike(
     store: FrameStore, split: Split, rows: np.ndarray, parts: np.ndarray, smallest_correlation: float
 ) -> float:
-    """Compares frames of different parts, piece by piece; gives the largest correlation."""
-    described = signatures(store, rows)
-    largest = 0.0
-    for start in range(0, len(rows), CHUNK):
-        piece = slice(start, start + CHUNK)
-        alike = described[piece] @ described.T
-        alike[parts[piece, None] == parts[None, :]] = 0.0
-        largest = max(largest, float(alike.max(initial=0.0)))
-        pairs = np.argwhere(alike >= smallest_correlation)
-        if len(pairs):
-            names = _names(store.manifest.iloc[rows])
-            shown = [f"{names.iloc[start + one]} = {names.iloc[other]}" for one, other in pairs]
-            found = sorted({str(part) for one, other in pairs for part in (parts[start + one], parts[other])})
-            raise LeakageFound(
-                f"split of site {split.site!r}: parts {found} share {len(pairs)} pairs of near-identical "
-                f"frames ({_some(shown)}); they are one recording under two patients: keep one of them"
-            )
+    """Compares frames of different parts, block by block; gives the largest correlation."""
+    largest, starts = 0.0, range(0, len(rows), CHUNK)
+    with signature_blocks(store, rows) as block:
+        for start in starts:
+            piece, pairs = block(start), []
+            own = parts[start : start + CHUNK, None]
+            for other in starts:
+                alike = piece @ block(other).T
+                alike[own == parts[None, other : other + CHUNK]] = 0.0
+                largest = max(largest, float(alike.max(initial=0.0)))
+                pairs.append(np.argwhere(alike >= smallest_correlation) + np.array([start, other]))
+            found = np.concatenate(pairs)
+            if len(found):
+                names = _names(store.manifest.iloc[rows])
+                shown = [f"{names.iloc[one]} = {names.iloc[other]}" for one, other in found[:SHOWN]]
+                raise LeakageFound(
+                    f"split of site {split.site!r}: parts {sorted(set(parts[found.ravel()]))} share "
+                    f"{len(found)} pairs of near-identical frames ({_some(shown, len(found))}); they are one "
+                    "recording under two patients: keep one of them"
+                )
     return largest
 
 
-def _some(items: list[str]) -> str:
-    return ", ".join(items[:SHOWN]) + (f" and {len(items) - SHOWN} more" if len(items) > SHOWN else "")
+def _some(items: list[str], count: int | None = None) -> str:
+    more = (count or len(items)) - SHOWN
+    return ", ".join(items[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -7,9 +7,13 @@ from collections.abc import Collection
 import numpy as np
 
 from crossprobe.data.frame_store import FrameStore
-from crossprobe.data.leakage import LeakSettings, signatures, smallest_correlation, spread_rows
-
-CHUNK = 1024
+from crossprobe.data.leakage import (
+    CHUNK,
+    LeakSettings,
+    signature_blocks,
+    smallest_correlation,
+    spread_rows,
+)
 
 
 def duplicate_groups(store: FrameStore, settings: LeakSettings, new: Collection[str]) -> list[set[str]]:
@@ -59,13 +63,19 @@ def _alike(store: FrameStore, settings: LeakSettings, new: Collection[str]) -> l
     """Pairs of a new patient and another with frames that correlate."""
     rows = spread_rows(store.manifest, settings.frames_per_video)
     patients = store.manifest["patient"].to_numpy(dtype=object)[rows]
-    described = signatures(store, rows)
     smallest = smallest_correlation(store, settings)
     pairs: set[tuple[str, str]] = set()
-    places = np.flatnonzero(np.isin(patients.astype(str), sorted(new)))
-    for start in range(0, len(places), CHUNK):
-        piece = places[start : start + CHUNK]
-        for one, other in np.argwhere(described[piece] @ described.T >= smallest):
-            if patients[piece[one]] != patients[other]:
-                pairs.add((str(patients[piece[one]]), str(patients[other])))
+    is_new = np.isin(patients.astype(str), sorted(new))
+    starts = range(0, len(rows), CHUNK)
+    with signature_blocks(store, rows) as block:
+        for start in starts:
+            piece = start + np.flatnonzero(is_new[start : start + CHUNK])
+            if not len(piece):
+                continue
+            described = block(start)[piece - start]
+            for beside in starts:
+                for one, other in np.argwhere(described @ block(beside).T >= smallest):
+                    first, second = str(patients[piece[one]]), str(patients[beside + other])
+                    if first != second:
+                        pairs.add((first, second))
     return sorted(pairs)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crossprobe.data.file_hashes import FileState, file_state
-from crossprobe.data.fingerprint import code_hash, fingerprint
+from crossprobe.data.fingerprint import code_hash, fingerprint, versions
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.mask_files import mask_files, mask_pieces
@@ -27,6 +27,8 @@ PARTS = ".parts"
 BUILDING = ".building-"
 ONCE = "once-"
 ARRAYS = ("images.npy", "masks.npy")
+# Another version may give other pixels.
+DECODERS = ("opencv-python-headless",)
 DECODING_CODE = (
     "crossprobe.data.array_file",
     "crossprobe.data.dicom",
@@ -127,7 +129,9 @@ def decoding_mark(settings: FrameSettings) -> str:
     Returns:
         64 hex digits over settings and code.
     """
-    return fingerprint(FORMAT, settings.model_dump(exclude={"workers"}), code_hash(*DECODING_CODE))
+    return fingerprint(
+        FORMAT, settings.model_dump(exclude={"workers"}), code_hash(*DECODING_CODE), versions(*DECODERS)
+    )
 
 
 def part_key(record: Mapping[str, Any], content: RecordingContent, mark: str) -> str | None:

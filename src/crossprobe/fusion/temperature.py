@@ -6,6 +6,7 @@ own mask as it is; what changes is how much its probabilities weigh beside anoth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,6 +112,35 @@ def fit_temperature(
         pixels=x.size,
         at_bound=bool(np.isclose(inverse, inverse_bounds).any()),
     )
+
+
+def sample_pixels(
+    frames: Iterable[tuple[np.ndarray, np.ndarray]], count: int, most: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Keeps as many pixels of every frame, so that no more than those are ever held.
+
+    Args:
+        frames: Logits and targets of one frame after the other, alike in shape.
+        count: How many frames there are.
+        most: Pixels kept at most, though at least one a frame.
+        seed: Chooses them, together with the frame's place; all are kept where there are no more than `most`.
+
+    Returns:
+        Logits and targets, flat, for `fit_temperature`.
+    """
+    quota = max(1, most // max(1, count))
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    for place, (logits, targets) in enumerate(frames):
+        x, y = logits.reshape(-1), targets.reshape(-1)
+        if x.size > quota:
+            generator = np.random.default_rng([seed, place])
+            chosen = generator.choice(x.size, size=quota, replace=False, shuffle=False)
+            x, y = x[chosen], y[chosen]
+        # Copies: a view would hold the whole batch.
+        kept.append((x.copy(), y.copy()))
+    if not kept:
+        return np.empty(0, np.float32), np.empty(0, np.uint8)
+    return np.concatenate([x for x, _ in kept]), np.concatenate([y for _, y in kept])
 
 
 def _sample(logits: np.ndarray, targets: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

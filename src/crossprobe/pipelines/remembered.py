@@ -13,19 +13,24 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from crossprobe.data.fingerprint import code_hash, fingerprint
+from crossprobe.data.fingerprint import code_hash, fingerprint, versions
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.pipelines.folders import Folders
+from crossprobe.pipelines.model import for_scoring
+from crossprobe.training.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)
+
+# Logits come from the one, masks and signatures from the other.
+LIBRARIES = ("torch", "opencv-python-headless")
 
 
 def remembered(*code: str) -> Callable[[Callable[..., pd.DataFrame]], Callable[..., pd.DataFrame]]:
     """Keeps the table a node made and gives it again while inputs, parameters and code are the same.
 
     Every argument of the function counts, so none can be forgotten: frame stores by their fingerprint,
-    checkpoints by their weights, tables by their content, settings by their values. `folders` alone does
-    not: it says where the tables lie, under `folders.results`.
+    checkpoints by their weights, tables by their content, settings by their values, the machine by its
+    arithmetic in scoring. `folders` alone does not: it says where the tables lie, under `folders.results`.
 
     Args:
         code: Modules whose source counts beside the function's own module; a package stands for all below.
@@ -42,7 +47,9 @@ def remembered(*code: str) -> Callable[[Callable[..., pd.DataFrame]], Callable[.
             given = signature.bind(*args, **kwargs).arguments
             folders: Folders = given["folders"]
             parts = {name: plain(value) for name, value in given.items() if name != "folders"}
-            mark = fingerprint(function.__name__, parts, code_hash(function.__module__, *code))
+            mark = fingerprint(
+                function.__name__, parts, code_hash(function.__module__, *code), versions(*LIBRARIES)
+            )
             path = folders.results / f"{function.__name__}-{mark[:32]}.parquet"
             if path.is_file():
                 log.info("%s: nothing it depends on has changed, taken from %s", function.__name__, path.name)
@@ -71,9 +78,16 @@ def plain(value: Any) -> Any:
         hashes = pd.util.hash_pandas_object(value, index=False).to_numpy()
         return ("table", list(map(str, value.columns)), hashes)
     if hasattr(value, "weights") and hasattr(value, "config"):
+        from crossprobe.training.identity import weights_content
+
         # The weights themselves, not where they say they come from: a folder may have been replaced.
-        tensors = {name: _bytes_of(tensor) for name, tensor in value.weights.items()}
-        return ("checkpoint", dict(value.config), tensors)
+        return ("checkpoint", dict(value.config), weights_content(value.weights))
+    if isinstance(value, RuntimeSettings):
+        from crossprobe.training.identity import arithmetic
+        from crossprobe.training.runtime import resolve
+
+        # The machine that scores, not what else was asked of it: threads and workers change no score.
+        return ("machine", arithmetic(resolve(for_scoring(value))))
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, BaseModel):
@@ -81,12 +95,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return value
-
-
-def _bytes_of(tensor: Any) -> tuple[str, Any]:
-    import torch
-
-    return str(tensor.dtype), tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
 
 
 def _keep(table: pd.DataFrame, path: Path) -> None:

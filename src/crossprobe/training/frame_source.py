@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 
 import numpy as np
@@ -12,6 +13,28 @@ from crossprobe.data.frame_store import FrameStore
 from crossprobe.training.prefetch import Prefetcher
 
 MEMORY_SHARE = 0.3
+COPIED_AT_ONCE = 256
+
+
+def resident(
+    read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, size: int, device: torch.device
+) -> Tensor:
+    """Puts frames on a device a few at a time, so that the host never holds them all.
+
+    Args:
+        read: Gives frames uint8 [n, S, S] of rows.
+        rows: int64 [N].
+        size: Side of a frame, px.
+        device: Where they go.
+
+    Returns:
+        uint8 [N, S, S] on the device.
+    """
+    frames = torch.empty((len(rows), size, size), dtype=torch.uint8, device=device)
+    for start in range(0, len(rows), COPIED_AT_ONCE):
+        part = slice(start, start + COPIED_AT_ONCE)
+        frames[part] = torch.from_numpy(read(rows[part])).to(device)
+    return frames
 
 
 class FrameSource:
@@ -36,8 +59,8 @@ class FrameSource:
         if device.type != "cuda":
             return
         if self._bytes() < MEMORY_SHARE * torch.cuda.mem_get_info(device)[0]:
-            self._images = torch.from_numpy(store.images(self.rows)).to(device)
-            self._masks = torch.from_numpy(store.masks(self.rows)).to(device) if labels else None
+            self._images = resident(store.images, self.rows, store.size, device)
+            self._masks = resident(store.masks, self.rows, store.size, device) if labels else None
         else:
             # A copy of the store each: open files are not for two threads.
             self._ahead["images"] = Prefetcher(copy(store).images, device)

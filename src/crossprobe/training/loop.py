@@ -53,6 +53,7 @@ class TrainingResult:
         best_step: Step whose weights were kept.
         best_figure: Their validation figure.
         steps: Optimiser steps done.
+        identity: Fingerprint of the run.
     """
 
     weights: dict[str, Tensor]
@@ -60,6 +61,7 @@ class TrainingResult:
     best_step: int
     best_figure: float
     steps: int
+    identity: str
 
 
 def train(
@@ -113,12 +115,12 @@ def finished(settings: TrainingSettings, samples: int, folder: Path, identity: s
         CrossprobeError: If `folder` holds another run.
     """
     found = load_finished(folder / PROGRESS_NAME, identity, settings.total_steps(samples))
-    return None if found is None else _result(found[1], found[0])
+    return None if found is None else _result(found[1], found[0], identity)
 
 
-def _result(weights: dict[str, Tensor], progress: Progress) -> TrainingResult:
+def _result(weights: dict[str, Tensor], progress: Progress, identity: str) -> TrainingResult:
     history = pd.DataFrame(progress.history, columns=HISTORY_COLUMNS)
-    return TrainingResult(weights, history, progress.best_step, progress.best_figure, progress.step)
+    return TrainingResult(weights, history, progress.best_step, progress.best_figure, progress.step, identity)
 
 
 class _Run:
@@ -175,7 +177,7 @@ class _Run:
                 self._save()
         if not progress.finished:
             self._compact()
-        return _result(self.best, progress)
+        return _result(self.best, progress, self.identity)
 
     def _step(self, step: int) -> tuple[float, dict[str, float]]:
         settings, module = self.settings, self.task.module

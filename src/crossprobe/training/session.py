@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from crossprobe.data.fingerprint import code_hash, fingerprint
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.errors import CrossprobeError
 from crossprobe.training.assignment import Assignment, class_path
 from crossprobe.training.distributed import launch
 from crossprobe.training.frame_source import FrameSource
+from crossprobe.training.identity import run_identity
 from crossprobe.training.loop import TrainingResult, finished, train
 from crossprobe.training.pieces import check_even
 from crossprobe.training.runtime import Runtime
@@ -24,9 +24,6 @@ from crossprobe.training.settings import TrainingSettings
 from crossprobe.training.task import Job, Task
 
 log = logging.getLogger(__name__)
-
-# What the weights depend on beside data and parameters; a change of any of these starts training afresh.
-TRAINING_CODE = ("crossprobe.training", "crossprobe.models", "crossprobe.ssl", "crossprobe.tasks")
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,9 @@ class TrainingSession:
         validation_rows: Rows validated on.
         settings: Budget and optimiser.
         runtime: Device and precision.
-        parameters: All other settings, as anything `fingerprint` takes.
         folder: Root under which the run keeps its state.
+        others: What a task built in this process was made of, as anything `fingerprint` takes; a job says so
+            itself.
     """
 
     title: str
@@ -50,32 +48,22 @@ class TrainingSession:
     validation_rows: np.ndarray
     settings: TrainingSettings
     runtime: Runtime
-    parameters: tuple[Any, ...]
     folder: Path
+    others: tuple[Any, ...] = ()
 
-    def identity(self) -> str:
-        """Hashes data, rows, parameters, precision and code."""
-        return fingerprint(
-            self.store.fingerprint,
-            self.training_rows,
-            self.validation_rows,
-            self.settings,
-            self.parameters,
-            self._arithmetic(),
-            code_hash(*TRAINING_CODE),
-        )
+    def identity(self, work: Task | Job, start: Mapping[str, Tensor] | None = None) -> str:
+        """Hashes what decides the weights, see `crossprobe.training.identity`.
 
-    def _arithmetic(self) -> tuple[Any, ...]:
-        """What of the machine changes results by more than the order of sums.
+        Args:
+            work: As given to `run`.
+            start: As given to `run`.
 
-        The number of processes does not, and neither do a compiler or a fused optimiser. A micro-batch does:
-        batch norm looks at its samples together; among processes it does the same unless told otherwise.
+        Returns:
+            64 hex digits.
         """
-        runtime, settings = self.runtime, self.runtime.settings
-        tf32 = settings.tf32 and runtime.device.type == "cuda"
-        apart = runtime.processes if not settings.distribution.synchronise_norm else None
-        return (
-            runtime.device.type, runtime.bf16, runtime.channels_last, tf32, settings.micro_batch, apart,
+        return run_identity(
+            self.store, self.training_rows, self.validation_rows, self.settings, self.runtime, work, start,
+            self.others,
         )  # fmt: skip
 
     def build(self, job: Job, start: Mapping[str, Tensor] | None = None) -> Task:
@@ -97,6 +85,21 @@ class TrainingSession:
             task.module.load_state_dict(start)
         return task
 
+    def trained(self, job: Job, weights: Mapping[str, Tensor]) -> Task:
+        """Builds a task that was trained, to look at; only the validation frames are opened.
+
+        Args:
+            job: Which.
+            weights: What training kept.
+
+        Returns:
+            The task, on the session's device; its training frames are those of validation.
+        """
+        frames = FrameSource(self.store, self.validation_rows, self.runtime.device, job.labels)
+        task = job.build(frames, frames, self.settings, self.runtime)
+        task.module.load_state_dict(weights)
+        return task
+
     def run(self, work: Task | Job, start: Mapping[str, Tensor] | None = None) -> TrainingResult:
         """Trains, resumes, or returns at once what a finished run left.
 
@@ -110,7 +113,7 @@ class TrainingSession:
         Raises:
             CrossprobeError: If a task already built is to be shared by several processes.
         """
-        identity, samples = self.identity(), len(self.training_rows)
+        identity, samples = self.identity(work, start), len(self.training_rows)
         folder = self.folder / f"{self.title}-{identity[:16]}"
         done = finished(self.settings, samples, folder, identity)
         if done is not None:
@@ -155,7 +158,7 @@ class TrainingSession:
         """
         return {
             "title": self.title,
-            "identity": self.identity(),
+            "identity": result.identity,
             "frame_store": self.store.fingerprint,
             "training_frames": len(self.training_rows),
             "validation_frames": len(self.validation_rows),

@@ -54,7 +54,6 @@ def train_classifier(
     `data` is what `pipeline.training_inputs` names: store and split of each site whose labels are used, then
     the unlabelled target where the arm adapts, then the checkpoint it goes on from.
     """
-    from crossprobe.data.fingerprint import code_hash
     from crossprobe.fusion.class_predictor import FORM
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
@@ -77,8 +76,8 @@ def train_classifier(
     other = _identity_of_others(labelled[1:], unlabelled)
     session = TrainingSession(
         title, labelled[0].frames, labelled[0].rows, validation, settings.training, resolve(runtime),
-        (settings, arm, classes, started, scaling, other, code_hash("crossprobe.adaptation")),
         folders.progress,
+        (module.config, settings.augment, settings.loss, settings.dann, classes, scaling, other),
     )  # fmt: skip
     task, prefix = _task(
         module, labelled, validation, unlabelled, settings, classes, scaling, session.runtime

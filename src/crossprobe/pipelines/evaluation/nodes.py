@@ -15,7 +15,15 @@ from crossprobe.pipelines.remembered import remembered
 from crossprobe.training.settings import RuntimeSettings
 
 # What scores depend on beside frames, weights and settings.
-SCORING_CODE = ("crossprobe.evaluation", "crossprobe.fusion", "crossprobe.models", "crossprobe.data")
+SCORING_CODE = (
+    "crossprobe.evaluation",
+    "crossprobe.fusion",
+    "crossprobe.models",
+    "crossprobe.data",
+    "crossprobe.training.runtime",
+    "crossprobe.pipelines.model",
+    "crossprobe.pipelines.reporting.members",
+)
 
 
 @remembered(*SCORING_CODE)

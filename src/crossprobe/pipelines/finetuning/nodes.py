@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from crossprobe.data.frame_store import FrameStore
@@ -46,7 +48,9 @@ def finetune_from_encoder(
     module = _new_segmenter(model, training_settings(stage, arm).seed)
     report = load_weights(module.encoder, encoder.weights, stage.minimum_coverage, prefix="encoder.")
     log.info("encoder from %s: %s", arm.start, report.summary())
-    start = {"pretrained": encoder.provenance.get("identity"), "coverage": report.coverage}
+    start: dict[str, object] = {
+        "pretrained": encoder.provenance.get("identity"), "coverage": report.coverage
+    }  # fmt: skip
     return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
 
@@ -64,13 +68,12 @@ def finetune_from_start(
     module = _new_segmenter(model, training_settings(stage, arm).seed)
     start: dict[str, object] = {"pretrained": arm.start, "coverage": 0.0}
     if arm.start == "imagenet":
-        from crossprobe.data.fingerprint import fingerprint
         from crossprobe.models.pretrained import load_imagenet
+        from crossprobe.training.identity import weights_content
 
         report = load_imagenet(module.encoder, model.imagenet_weights or "timm")
         # The content, not the name: a file of the same name may hold other weights tomorrow.
-        weights = {name: value.numpy() for name, value in module.encoder.state_dict().items()}
-        start |= {"coverage": report.coverage, "weights": fingerprint(weights)}
+        start |= {"coverage": report.coverage, "weights": weights_content(module.encoder.state_dict())}
         log.info("encoder from ImageNet: %s", report.summary())
     return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
 
@@ -128,9 +131,8 @@ def _finetune(
                 "label some, or take the arm out of conf/base/parameters/studies.yml"
             )
     session = TrainingSession(
-        f"finetune.{arm_name}",
-        frames, rows, validation, training, resolve(runtime), (arm, stage, model, start), folders.progress,
-    )  # fmt: skip
+        f"finetune.{arm_name}", frames, rows, validation, training, resolve(runtime), folders.progress
+    )
     mean, std = frames.statistics(rows) if stage.standardise else (0.0, 1.0)
     scaling = InputScaling(mean=mean, std=std)
     job = SegmentationJob(
@@ -160,15 +162,17 @@ def calibrate(
     """Fits the arm's temperature on the validation labels of the site it learned from."""
     import dataclasses
 
-    import numpy as np
-
     from crossprobe.fusion.predictor import Predictor
-    from crossprobe.fusion.temperature import fit_temperature
+    from crossprobe.fusion.temperature import fit_temperature, sample_pixels
     from crossprobe.training.runtime import resolve
 
     rows = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
     predictor = Predictor.from_checkpoints([checkpoint], resolve(for_scoring(runtime)))
-    batches = np.array_split(rows, max(1, len(rows) // CALIBRATION_BATCH))
-    logits = [predictor.logits(frames.images(batch))[0, :, 0].cpu().numpy() for batch in batches]
-    fit = fit_temperature(np.concatenate(logits), frames.masks(rows), settings)
-    return dataclasses.asdict(fit)
+
+    def labelled() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for batch in np.array_split(rows, max(1, len(rows) // CALIBRATION_BATCH)):
+            logits = predictor.logits(frames.images(batch))[0, :, 0].cpu().numpy()
+            yield from zip(logits, frames.masks(batch), strict=True)
+
+    pixels = sample_pixels(labelled(), len(rows), settings.maximum_pixels)
+    return dataclasses.asdict(fit_temperature(*pixels, settings))

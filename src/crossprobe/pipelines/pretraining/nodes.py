@@ -47,11 +47,10 @@ def pretrain_mim(
         stage.standardise,
         folders,
         runtime,
-        (arm, stage, model),
     )
     job = MaskedImageJob(model=model.config(), masking=stage.masking, scaling=scaling)
     result = session.run(job)
-    task = session.build(job, result.weights)
+    task = session.trained(job, result.weights)
     assert isinstance(task, MaskedImageTask)
     count = len(session.validation_rows)
     shown = np.linspace(0, count - 1, min(stage.panels, count)).astype(np.int64)
@@ -85,7 +84,6 @@ def pretrain_contrastive(
         stage.standardise,
         folders,
         runtime,
-        (arm, stage, model),
     )
     job = ContrastiveJob(
         model=model.config(),
@@ -119,7 +117,6 @@ def _session(
     standardise: bool,
     folders: Folders,
     runtime: RuntimeSettings,
-    parameters: tuple,
 ) -> tuple[TrainingSession, InputScaling]:
     from crossprobe.models.input_scaling import InputScaling
     from crossprobe.training.runtime import resolve
@@ -127,9 +124,7 @@ def _session(
 
     rows, selection = frames.rows(split["parts"]["train"]), frames.rows(split["parts"]["selection"])
     mean, std = frames.statistics(rows) if standardise else (0.0, 1.0)
-    session = TrainingSession(
-        title, frames, rows, selection, training, resolve(runtime), parameters, folders.progress
-    )
+    session = TrainingSession(title, frames, rows, selection, training, resolve(runtime), folders.progress)
     return session, InputScaling(mean=mean, std=std)
 
 
