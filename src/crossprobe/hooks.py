@@ -29,6 +29,20 @@ PARAMETER_LENGTH = 500
 PARAMETERS_A_REQUEST = 100
 
 
+class ArmHooks:
+    """Stops a run at its start where arms are written that would be ignored."""
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Compares the arms of the run with those that pipelines were made from."""
+        from crossprobe.pipelines import arms
+        from crossprobe.pipelines.classification import arms as classifiers
+
+        parameters = context.config_loader["parameters"]
+        arms.refuse_other_arms(parameters)
+        classifiers.refuse_other_arms(parameters)
+
+
 class ExperimentHooks(MlflowHook):
     """kedro-mlflow's hook, with nested runs and typed parameters logged key by key."""
 

@@ -20,7 +20,7 @@ for message in (".*dataset names contain '.' characters.*", ".*Add type hints to
 from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
-from crossprobe.hooks import ExperimentHooks
+from crossprobe.hooks import ArmHooks, ExperimentHooks
 from crossprobe.run_context import RunContextHooks
 
 
@@ -109,4 +109,4 @@ CONFIG_LOADER_ARGS = {
 
 # ExperimentHooks extends kedro-mlflow's own hook; two of them would log everything twice.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)
-HOOKS = (ExperimentHooks(), RunContextHooks())
+HOOKS = (ArmHooks(), ExperimentHooks(), RunContextHooks())

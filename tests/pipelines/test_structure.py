@@ -9,6 +9,7 @@ from kedro.framework.project import find_pipelines, pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from crossprobe.errors import InvalidMetadata
 from crossprobe.pipelines.classification.arms import read_classifiers
 from crossprobe.pipelines.finetuning.nodes import training_settings
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
@@ -134,6 +135,39 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
         "finetune.temperature_01.train",
         "finetune.label_shuffle.train",
     } <= ablations
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (
+            {"studies": {"cross_domain": {"finetuning": {"late": {"start": "random"}, "mim": {"seed": 3}}}}},
+            r"^studies\.cross_domain\.finetuning\.late: not so in .*studies\.yml",
+        ),
+        (
+            {"studies": {"ablations": {"finetuning": {"mim": {"start": "simclr"}}}}},
+            r"^studies\.ablations\.finetuning\.mim\.start: not so",
+        ),
+        (
+            {"breast": {"arms": {"late": {}}, "ensembles": {"two": {}}}},
+            r"^breast\.arms\.late, breast\.ensembles",
+        ),
+    ],
+    ids=["added", "another start", "classifier"],
+)
+def test_arms_outside_the_table_stop_a_run_at_its_start(registered, given, named):
+    with (
+        KedroSession.create(PROJECT, env="test", runtime_params=given) as session,
+        pytest.raises(InvalidMetadata, match=named),
+    ):
+        session.load_context()
+
+
+def test_what_an_environment_may_say_of_an_arm(registered):
+    given = {"studies": {"cross_domain": {"finetuning": {"source_only": {"start": "imagenet", "seed": 5}}}}}
+    with KedroSession.create(PROJECT, env="test", runtime_params=given) as session:
+        arm = session.load_context().params["studies"]["cross_domain"]["finetuning"]["source_only"]
+    assert (arm.start, arm.seed) == ("imagenet", 5)
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -94,6 +96,23 @@ def test_a_machine_that_does_not_come(session, tmp_path):
     with pytest.raises(RankFailed, match=r"2 machines .* did not meet at 127\.0\.0\.1:29871 within 5 s"):
         lonely.run(fragile(tmp_path, "never"))
     assert time.monotonic() - started < PATIENCE_S
+
+
+def test_a_second_machine_joins_and_leaves_quietly(session, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "crossprobe.training.join", endpoint, "--patience-s", "8"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as joiner:
+        try:
+            leader = session(processes=1, nodes=2, rendezvous=endpoint)
+            result = leader.run(shared_runs.jobs()["dice_of_each"])
+            said = joiner.communicate(timeout=PATIENCE_S)[1]
+        finally:
+            joiner.kill()
+    assert result.steps == 8
+    assert joiner.returncode == 0, said
+    assert said.splitlines() == ["finetune.mini: taking part with 1 processes", "finetune.mini: done"]
 
 
 def test_a_built_task_cannot_be_shared(session):

@@ -6,6 +6,7 @@ Pipelines are stamped from these tables, so adding an arm is adding a line of YA
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.errors import InvalidMetadata
+
+# Fields of an arm that decide which nodes it has and what they read.
+_STAMPED = ("method", "start", "site", "branches")
 
 
 class PretrainingArm(BaseModel):
@@ -104,6 +108,49 @@ def read_arms(study: str) -> Arms:
     return arms
 
 
+def refuse_other_arms(parameters: Mapping[str, Any]) -> None:
+    """Stops a run whose environment or command line writes arms that no pipeline was made for.
+
+    Args:
+        parameters: All parameters of the run, as plain data.
+
+    Raises:
+        InvalidMetadata: Names arms that the base table does not have, and fields that decide which nodes an
+            arm has and differ from it: both would be ignored.
+    """
+    written, strange = _studies(), []
+    for study, tables in (parameters.get("studies") or {}).items():
+        for kind in ("pretraining", "finetuning", "fusion"):
+            known = (written.get(study) or {}).get(kind) or {}
+            for name, arm in (tables.get(kind) or {}).items():
+                where = f"studies.{study}.{kind}.{name}"
+                if name not in known:
+                    strange.append(where)
+                    continue
+                strange += [
+                    f"{where}.{field}"
+                    for field in _STAMPED
+                    if _stamped(field, arm.get(field)) != _stamped(field, known[name].get(field))
+                ]
+    if strange:
+        raise InvalidMetadata(
+            f"{', '.join(strange)}: not so in {_table_file()}. Pipelines are made from that table before "
+            "environments and --params are read, so that this would be ignored: write it there"
+        )
+
+
+def _stamped(field: str, value: Any) -> Any:
+    """What of a field the graph depends on: random and ImageNet starts are one, the source is implied."""
+    if field == "site":
+        return value or "source"
+    return "own" if field == "start" and value in ("random", "imagenet") else value
+
+
+def _table_file() -> Path:
+    project = find_kedro_project(Path.cwd()) or Path(__file__).resolve().parents[3]
+    return Path(project) / "conf" / "base" / "parameters" / "studies.yml"
+
+
 def _studies() -> dict[str, Any]:
     """The tables of arms as the YAML has them.
 
@@ -111,8 +158,7 @@ def _studies() -> dict[str, Any]:
     take over the resolvers of the first. Which arms exist is the method, which environments never change, so
     the base configuration is the place to look, and plain YAML is enough.
     """
-    project = find_kedro_project(Path.cwd()) or Path(__file__).resolve().parents[3]
-    file = Path(project) / "conf" / "base" / "parameters" / "studies.yml"
+    file = _table_file()
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8"))["studies"]
     except (yaml.YAMLError, KeyError, TypeError) as error:

@@ -39,6 +39,8 @@ from crossprobe.training.settings import DistributionSettings
 log = logging.getLogger(__name__)
 
 OFFER_KEY = "crossprobe/offer"
+_LEFT_KEY = "crossprobe/left"
+_FAREWELL_S = 20.0
 _LOCAL = "localhost"
 
 
@@ -225,8 +227,35 @@ def _offered(folder: Path, run_id: str, runtime: Runtime, endpoint: str) -> Iter
     store.set(OFFER_KEY, json.dumps(offer))
     try:
         yield
+        _await_farewells(store, run_id, runtime.settings.distribution.nodes - 1)
     finally:
         del store
+
+
+def _await_farewells(store: dist.TCPStore, run_id: str, machines: int) -> None:
+    """Keeps the meeting place open until the others have signed off there, which else fails loudly."""
+    deadline = time.monotonic() + _FAREWELL_S
+    while store.add(f"{_LEFT_KEY}/{run_id}", 0) < machines:
+        if time.monotonic() > deadline:
+            log.warning("a machine did not sign off within %.0f s; going on without", _FAREWELL_S)
+            return
+        time.sleep(0.05)
+
+
+def leave(endpoint: str, run_id: str, timeout_s: float = 5.0) -> None:
+    """Tells the leading machine that this one is done with a run, so that it need not wait longer.
+
+    Args:
+        endpoint: `host:port` where the machines met.
+        run_id: Of the run.
+        timeout_s: Longest wait for the leading machine, seconds.
+    """
+    host, _, port = endpoint.rpartition(":")
+    try:
+        store = dist.TCPStore(host, int(port), is_master=False, timeout=timedelta(seconds=timeout_s))
+        store.add(f"{_LEFT_KEY}/{run_id}", 1)
+    except (OSError, RuntimeError):
+        log.info("the leading machine has gone already")
 
 
 def _own_words(message: Any) -> str:

@@ -21,7 +21,7 @@ import torch.distributed as dist
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.training.assignment import Assignment
-from crossprobe.training.distributed import OFFER_KEY, take_part
+from crossprobe.training.distributed import OFFER_KEY, leave, take_part
 
 log = logging.getLogger("crossprobe.join")
 
@@ -56,6 +56,7 @@ def join(endpoint: str, patience_s: float) -> int:
                 folder, assignment.title, seen, assignment.runtime.distribution, offer["processes"], endpoint,
                 host=False, own_address=own_address,
             )  # fmt: skip
+            leave(endpoint, seen)
             finished += 1
             log.info("%s: done", assignment.title)
         except CrossprobeError as error:

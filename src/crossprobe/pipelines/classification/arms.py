@@ -6,6 +6,7 @@ Pipelines are stamped from these tables, so adding an arm is adding a line of YA
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -138,6 +139,34 @@ def read_classifiers(study: str) -> ClassifierArms:
                 f"{study}.ensembles.{name}: no arm named {', '.join(unknown)}; there are {', '.join(names)}"
             )
     return arms
+
+
+def refuse_other_arms(parameters: Mapping[str, Any]) -> None:
+    """Stops a run whose environment or command line writes classifiers that no pipeline was made for.
+
+    Args:
+        parameters: All parameters of the run, as plain data.
+
+    Raises:
+        InvalidMetadata: Names arms and ensembles that the base table does not have: they would be ignored.
+    """
+    for study, table in parameters.items():
+        if not (isinstance(table, Mapping) and "arms" in table):
+            continue
+        known = read_classifiers(study)
+        kinds: dict[str, Mapping[str, Any]] = {"arms": known.arms, "ensembles": known.ensembles}
+        strange = [
+            f"{study}.{kind}.{name}"
+            for kind, there in kinds.items()
+            for name in table.get(kind) or {}
+            if name not in there
+        ]
+        if strange:
+            raise InvalidMetadata(
+                f"{', '.join(strange)}: not in the table of '{study}' below conf/base/parameters. Pipelines "
+                "are made from that table before environments and --params are read, so that this would be "
+                "ignored: write it there"
+            )
 
 
 def _study(study: str) -> dict[str, Any]:
