@@ -202,12 +202,15 @@ def flatten(value: Any, prefix: str) -> dict[str, Any]:
 
 
 def _show_results(pipeline: Any, catalog: Any) -> None:
-    """Prints every result that the catalog marks with `metadata: {show: terminal}`."""
+    """Prints every result that the catalog marks with `metadata: {show: …}`, arms with their report."""
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
         shown = (getattr(dataset, "metadata", None) or {}).get("show")
         if shown is None:
             continue
-        from crossprobe.reporting.terminal import print_arms
+        from crossprobe.reporting.terminal import print_arms, print_choice
 
-        print_arms(catalog.load(name), Path(shown))
+        if name.endswith(".label_free"):
+            print_choice(catalog.load(name))
+        else:
+            print_arms(catalog.load(name), Path(shown))

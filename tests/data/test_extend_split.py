@@ -127,3 +127,14 @@ def test_a_part_that_lost_everybody_is_named():
     known = {"a": "train", "b": "val", "c": "test"}
     with pytest.raises(InvalidMetadata, match=r"no patient is left in \['test'\]"):
         extend_split(manifest({"a": ("x", True), "b": ("x", True)}), SHARES, "s", known)
+
+
+def test_a_site_whose_labels_come_late_keeps_its_test_patients():
+    chosen = SplitSettings(fractions={"train": 0.6, "test": 0.4}, labelled_parts=("test",))
+    names = [f"p{number:02d}" for number in range(20)]
+    first = parts_of(extend_split(manifest(dict.fromkeys(names[:10], ("x", False))), chosen, "s", {}))
+    more = parts_of(extend_split(manifest(dict.fromkeys(names, ("x", False))), chosen, "s", first))
+    assert list(more.values()).count("test") == 8, "without any label, newcomers too are held back for it"
+    labelled = {name: ("x", part == "test") for name, part in more.items()}
+    late = extend_split(manifest(labelled | {"new": ("x", False)}), chosen, "s", more)
+    assert parts_of(late) == {**more, "new": "train"}

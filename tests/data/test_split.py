@@ -63,12 +63,9 @@ def test_labelled_parts_hold_labelled_patients_only(people, seed):
     fractions = {"train": 0.6, "selection": 0.2, "test": 0.2}
     chosen = SplitSettings(fractions=fractions, seed=seed, labelled_parts=("test",))
     table = manifest(people)
-    if not any(labelled for _, labelled in people.values()):
-        with pytest.raises(InvalidMetadata, match="0 patients with labels"):
-            split_patients(table, chosen, "s")
-        return
     split = split_patients(table, chosen, "s")
-    assert all(people[patient][1] for patient in split.parts["test"])
+    if any(labelled for _, labelled in people.values()):
+        assert all(people[patient][1] for patient in split.parts["test"])
     assert sorted(patient for part in split.parts.values() for patient in part) == sorted(people)
     assert all(split.parts.values())
 
@@ -163,3 +160,15 @@ def test_a_part_that_is_not_there_is_named():
 def test_settings_that_make_no_sense_are_refused(values, words):
     with pytest.raises(ValidationError, match=words):
         SplitSettings(**values)
+
+
+def test_a_site_without_labels_is_split_unless_every_part_wants_some():
+    fractions = {"train": 0.55, "selection": 0.15, "test": 0.30}
+    target = SplitSettings(fractions=fractions, labelled_parts=("test",))
+    split = split_patients(cohort(20, labelled=0), target, "target")
+    assert {part: len(people) for part, people in split.parts.items()} == {
+        "train": 11, "selection": 3, "test": 6,
+    }  # fmt: skip
+    source = SplitSettings(fractions=fractions, labelled_parts=tuple(fractions))
+    with pytest.raises(InvalidMetadata, match="0 patients with labels"):
+        split_patients(cohort(20, labelled=0), source, "source")

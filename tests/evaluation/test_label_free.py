@@ -131,6 +131,9 @@ def test_regret_by_hand():
     assert found["regret"].tolist() == pytest.approx([0.04, 0.04, 0.0, 0.09])
     with pytest.raises(CrossprobeError, match="mt_nxent"):
         regret(table, {"mim": 0.7, "source_only": 0.6})
+    unknown = regret(table, {})
+    assert unknown.empty
+    assert list(unknown.columns) == list(found.columns), "where no test label is, no regret is known"
 
 
 def test_branches_do_not_vote_on_what_is_made_of_them():

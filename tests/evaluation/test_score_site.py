@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from crossprobe.data.geometry import square_mask
+from crossprobe.evaluation.aggregate import patient_scores, table_means
 from crossprobe.evaluation.label_free_frames import spread_over_videos, unlabelled_frames
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.evaluation.score_site import labelled_probabilities, score_site
@@ -134,3 +135,14 @@ def test_a_mask_in_several_pieces_counts_as_one(store, tmp_path):
         cv2.imwrite(str(tmp_path / f"benign (4)_mask{name}.png"), piece * 255)
     store.manifest.loc[0, "mask_path"] = str(tmp_path / "benign (4)_mask*.png")
     pd.testing.assert_frame_equal(score_site(ENSEMBLE, store, np.arange(5), SiteScoring()), whole)
+
+
+def test_without_a_labelled_frame_the_table_is_whole_and_empty(store, tmp_path):
+    none = score_site(ENSEMBLE, store, np.arange(0), SiteScoring())
+    some = score_site(ENSEMBLE, store, np.arange(5), SiteScoring())
+    none.to_parquet(tmp_path / "none.parquet")
+    none = pd.read_parquet(tmp_path / "none.parquet")
+    assert none.empty
+    assert list(none.columns) == list(some.columns)
+    pd.testing.assert_frame_equal(patient_scores(pd.concat([none, some])), patient_scores(some))
+    assert table_means(patient_scores(none)).empty

@@ -11,8 +11,11 @@ import torch
 from torch import nn
 
 from crossprobe.errors import CoverageError, CrossprobeError
+from crossprobe.fusion.predictor import Predictor
 from crossprobe.models.checkpoint import Checkpoint, load_weights
 from crossprobe.models.transunet import TransUNet, TransUNetConfig
+from crossprobe.training.runtime import resolve
+from crossprobe.training.settings import RuntimeSettings
 
 CONFIG = {"width": 4}
 
@@ -163,3 +166,12 @@ def test_a_deeper_checkpoint_is_not_cut_down_in_silence():
 def test_a_coverage_that_demands_nothing_is_refused(coverage):
     with pytest.raises(CrossprobeError, match="must lie in"):
         load_weights(_tiny(), _tiny().state_dict(), coverage)
+
+
+def test_a_model_that_was_not_trained_is_kept_as_such_and_never_taken_for_one(tmp_path):
+    Checkpoint.without_weights("no labelled frame").save(tmp_path)
+    read = Checkpoint.load(tmp_path)
+    assert read.left_out
+    assert not Checkpoint({"a": torch.ones(2)}, CONFIG).left_out
+    with pytest.raises(CrossprobeError, match="not trained: no labelled frame"):
+        Predictor.from_checkpoints([read], resolve(RuntimeSettings(device="cpu")))

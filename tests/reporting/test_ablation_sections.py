@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from crossprobe.reporting.ablation_sections import AblationTable, ablation_section
+from crossprobe.reporting.wording import UNMEASURED
 
 
 def arms() -> pd.DataFrame:
@@ -35,3 +36,15 @@ def test_rows_figures_and_claims():
 def test_an_arm_that_was_not_scored_is_an_error():
     with pytest.raises(KeyError, match="tepid"):
         ablation_section(arms(), [AblationTable(title="Heat", arms={"middle": "tepid"})])
+
+
+def test_an_arm_that_was_left_out_has_no_row():
+    table = AblationTable(title="Heat", arms={"low": "cold", "middle": "tepid"})
+    [block] = ablation_section(arms(), [table], left_out=["tepid"]).blocks
+    assert [row.heading for row in block.rows] == ["low"]
+
+
+def test_without_target_labels_there_is_no_table():
+    table = AblationTable(title="Heat", arms={"low": "cold"})
+    [block] = ablation_section(arms().query("site == 'source'"), [table]).blocks
+    assert block.text == UNMEASURED

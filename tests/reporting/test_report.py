@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from crossprobe.evaluation.aggregate import breakdown
-from crossprobe.evaluation.arms_table import ArmRoles
+from crossprobe.evaluation.aggregate import breakdown, patient_scores
+from crossprobe.evaluation.arms_table import ArmRoles, arms_table
 from crossprobe.reporting.arm_sections import arms_section
 from crossprobe.reporting.blocks import Paragraph, ReportImage, Section, plain_table
 from crossprobe.reporting.report import SECTIONS, render_page, render_report
@@ -23,6 +23,7 @@ from crossprobe.reporting.run_sections import (
     rejections_section,
     sizes_of,
 )
+from crossprobe.reporting.wording import NO_ACCURACY, UNMEASURED
 
 VOID = {"meta", "img", "source", "br", "link"}
 
@@ -155,7 +156,7 @@ def test_one_patient_and_a_site_without_any(make_inputs, make_frames):
     assert "cannot be judged on so few patients" in text
     source = make_frames({"source_only": (0.8, 0.6)}, 6).query("site == 'source'")
     text = words(render_report(make_inputs(source)))
-    assert "nothing can be said about the target" in text
+    assert UNMEASURED in text
 
 
 def test_the_phantom_is_called_one(study, tmp_path):
@@ -219,3 +220,36 @@ def test_the_cohort_is_counted():
     )
     counted = sizes_of(manifest).set_index("part")
     assert counted.loc["train"].tolist() == ["source", 1, 2, 2, 1]
+
+
+@pytest.fixture(scope="module")
+def unmeasured(study, frames):
+    """The study where nobody has labelled a target patient, and the reference was not trained."""
+    known = frames.query("site == 'source' and arm != 'target_supervised'")
+    patients, none = patient_scores(known), study.comparisons.iloc[:0]
+    return replace(
+        study,
+        patients=patients,
+        arms=arms_table(patients, study.roles, none),
+        comparisons=none,
+        breakdown=breakdown(known),
+        regret=study.regret.iloc[:0],
+        reliability=study.reliability.iloc[:0],
+        saw_target_labels=["target_supervised"],
+    )
+
+
+def test_without_target_labels_the_page_says_so_and_shows_no_figure_of_the_target(unmeasured):
+    page = render_report(unmeasured)
+    assert page.count(UNMEASURED) == 2
+    assert NO_ACCURACY in page
+    for absent in ("Target test, n", "target DSC", "test DSC", "Regret of", "p = nan", ">nan<"):
+        assert absent not in page, absent
+
+
+def test_an_arm_without_labels_to_learn_from_is_said_to_be_left_out(study, unmeasured):
+    said = "Target-supervised reference is left out"
+    assert said in render_report(unmeasured)
+    scored = replace(study, arms=study.arms.query("arm != 'target_supervised'"))
+    assert said in render_report(replace(scored, saw_target_labels=["target_supervised"]))
+    assert said not in render_report(replace(study, saw_target_labels=["target_supervised"]))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from crossprobe.reporting.terminal import print_arms
+from crossprobe.reporting.terminal import print_arms, print_choice
+from crossprobe.reporting.wording import NO_ACCURACY, UNMEASURED
 
 
 def printed(arms, report=None) -> str:
@@ -29,3 +30,18 @@ def test_every_arm_with_its_target_interval_and_the_reports_place(study):
 def test_a_single_site_and_odd_names(make_inputs, make_frames):
     frames = make_frames({"[red]x[/red]": (0.8, 0.7)}, 6).query("site == 'target'")
     assert "[red]x[/red]" in printed(make_inputs(frames).arms)
+
+
+def test_a_target_without_test_labels_is_said(study, make_inputs, frames):
+    assert UNMEASURED not in printed(study.arms)
+    text = printed(make_inputs(frames.query("site == 'source'")).arms)
+    assert UNMEASURED in " ".join(text.split())
+    assert "target\n" not in text
+
+
+def test_the_order_without_labels_is_no_accuracy(study):
+    console = Console(file=StringIO(), width=80, no_color=True)
+    print_choice(study.label_free, console)
+    text = " ".join(console.file.getvalue().split())
+    assert text.endswith(NO_ACCURACY)
+    assert text.index("MT-NXent") < text.index("Source only")

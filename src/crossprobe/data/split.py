@@ -27,7 +27,9 @@ class SplitSettings(BaseModel):
     seed: int = Field(0, ge=0, description="Another seed, another split.")
     stratify: bool = Field(True, description="Keep the shares of the classes alike in all parts.")
     labelled_parts: tuple[str, ...] = Field(
-        (), description="Parts whose every patient must have a labelled frame (the target's test part)."
+        (),
+        description="Parts whose every patient must have a labelled frame (the target's test part). "
+        "They do without on a site that has no label at all, unless every part is named here.",
     )
 
     @model_validator(mode="after")
@@ -105,6 +107,9 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     along that line, so each part gets its share of each class to within one patient. Parts that need labels
     are filled first, from the labelled patients. A class with a patient for every part is in every part.
 
+    A site without any label is split all the same, as long as some part does without labels: it can be
+    learned from, and its test part is whom to label first.
+
     Args:
         manifest: Of this site; columns patient, class, labelled.
         settings: Parts and seed.
@@ -127,7 +132,8 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
     counts = _counts(settings.fractions, total)
     order = _ordered(table, settings, site)
     labelled = [patient for patient in order if table.loc[patient, "labelled"]]
-    needed = {part: counts[part] for part in settings.fractions if part in settings.labelled_parts}
+    wanting = _wanting_labels(settings, bool(labelled))
+    needed = {part: counts[part] for part in settings.fractions if part in wanting}
     if len(labelled) < len(needed):
         raise InvalidMetadata(
             f"site {site!r} has {len(labelled)} patients with labels, but the parts {sorted(needed)} "
@@ -149,7 +155,7 @@ def split_patients(manifest: pd.DataFrame, settings: SplitSettings, site: str) -
             parts,
             {str(name): str(kind) for name, kind in table["kind"].items()},
             set(labelled),
-            settings.labelled_parts,
+            wanting,
         )
     return _split(manifest, settings, site, {name: part for part in parts for name in parts[part]})
 
@@ -214,6 +220,13 @@ def _split(manifest: pd.DataFrame, settings: SplitSettings, site: str, part_of: 
     )
 
 
+def _wanting_labels(settings: SplitSettings, labels: bool) -> tuple[str, ...]:
+    """Parts that take labelled patients only: none where there is no label and some part needs none."""
+    if labels or set(settings.labelled_parts) == set(settings.fractions):
+        return settings.labelled_parts
+    return ()
+
+
 def _patients(manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest.groupby("patient", sort=True).agg(
         kind=("class", lambda values: "+".join(sorted(set(values)))), labelled=("labelled", "any")
@@ -236,7 +249,8 @@ def _lacking(
 ) -> list[str]:
     """Names the part that lacks most, or none if every part wants labels that the newcomers lack."""
     labelled = bool(table.loc[list(newcomers), "labelled"].all())
-    open_parts = [part for part in settings.fractions if labelled or part not in settings.labelled_parts]
+    wanting = _wanting_labels(settings, bool(table["labelled"].any()))
+    open_parts = [part for part in settings.fractions if labelled or part not in wanting]
     kinds = table["kind"].to_dict()
     alike = [patient for patient in part_of if kinds[patient] == kinds[newcomers[0]]]
 

@@ -18,6 +18,7 @@ CRITERIA = {
 }
 """Criteria, and whether more is better."""
 
+REGRET_COLUMNS = ("by", "chosen", "score", "oracle", "oracle_score", "regret")
 VARIANTS = ("flip", "darker", "brighter")
 _GAIN = {"darker": 0.8, "brighter": 1.25}
 
@@ -184,15 +185,17 @@ def regret(table: pd.DataFrame, target_metrics: Mapping[str, float]) -> pd.DataF
 
     Args:
         table: From `label_free_table`.
-        target_metrics: Mean target score by arm, more is better.
+        target_metrics: Mean target score by arm, more is better; empty where no test patient has a label.
 
     Returns:
         One row for the choice by mean rank and one for each criterion alone: `by, chosen, score, oracle,
-        oracle_score, regret` (the oracle's score less the chosen arm's).
+        oracle_score, regret` (the oracle's score less the chosen arm's). No row without target scores.
 
     Raises:
-        CrossprobeError: A candidate has no target score.
+        CrossprobeError: A candidate has no target score although others have.
     """
+    if not target_metrics:
+        return pd.DataFrame(columns=list(REGRET_COLUMNS))
     missing = [arm for arm in table["arm"] if arm not in target_metrics]
     if missing:
         raise CrossprobeError(f"no target score for the candidates {missing}")

@@ -12,7 +12,7 @@ from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.geometry import unsquare
 from crossprobe.data.mask_files import read_pieces
 from crossprobe.evaluation.score_settings import SiteScoring
-from crossprobe.evaluation.segmentation import score_frames
+from crossprobe.evaluation.segmentation import no_scores, score_frames
 from crossprobe.fusion.ensemble import Ensemble
 from crossprobe.progress import track
 
@@ -35,8 +35,11 @@ def score_site(
         title: Shown beside the progress bar.
 
     Returns:
-        Long table of frame scores (see `score_frames`), every answer an arm of its own.
+        Long table of frame scores (see `score_frames`), every answer an arm of its own; without a row where
+        there is no labelled frame.
     """
+    if not len(rows):
+        return no_scores()
     parts = []
     batches = np.array_split(rows, max(1, -(-len(rows) // settings.batch_size)))
     for batch in track(batches, title, total=len(batches)):

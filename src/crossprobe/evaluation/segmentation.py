@@ -18,6 +18,12 @@ IDENTITY = ("site", "device", "operator", "view", "class", "patient", "video", "
 FRAME_SCORE_COLUMNS = ("arm", *IDENTITY, "metric", "value")
 
 
+def no_scores() -> pd.DataFrame:
+    """The table of scores where there is nothing to score: the columns of `score_frames` and no row."""
+    kinds = {name: "float64" if name == "value" else "str" for name in FRAME_SCORE_COLUMNS}
+    return pd.DataFrame(columns=list(FRAME_SCORE_COLUMNS)).astype({**kinds, "frame": "int64"})
+
+
 def surface_distances(prediction: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances from every border pixel of one mask to the nearest border pixel of the other, both ways.
 

@@ -119,6 +119,8 @@ class Predictor:
 
 
 def _branch(checkpoint: Checkpoint, runtime: Runtime) -> Branch:
+    if checkpoint.left_out:
+        raise CrossprobeError(f"this arm was not trained: {checkpoint.config['reason']}")
     if checkpoint.config.get("form") != "segmenter":
         raise CrossprobeError(
             f"a segmenter's checkpoint is needed, this one is of form '{checkpoint.config.get('form')}'"

@@ -22,6 +22,7 @@ __all__ = ["Checkpoint", "CoverageError", "LoadReport", "load_weights"]
 
 FORMAT = "crossprobe checkpoint 1"
 INDEX_NAME = "checkpoint.json"
+LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,23 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     config: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def without_weights(cls, reason: str) -> Checkpoint:
+        """Stands where a model could not be trained, so that what comes after leaves it out too.
+
+        Args:
+            reason: Why.
+
+        Returns:
+            A checkpoint without weights; nothing that wants a model takes it.
+        """
+        return cls({}, {"form": LEFT_OUT, "reason": reason})
+
+    @property
+    def left_out(self) -> bool:
+        """Whether there is no model here."""
+        return self.config.get("form") == LEFT_OUT
 
     def save(self, folder: Path | str) -> Path:
         """Writes the checkpoint, replacing an older one in the same folder.
@@ -114,7 +132,7 @@ class Checkpoint:
             raise CrossprobeError(f"{folder} is not a whole checkpoint ({error!r}): make it again") from error
 
     def _check(self) -> None:
-        if not self.weights:
+        if not self.weights and not self.left_out:
             raise CrossprobeError("a checkpoint without weights was asked for: give a module's state_dict()")
         for name, value in self.weights.items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crossprobe.evaluation.claimed import CITATION
 from crossprobe.reporting.blocks import Block, Cell, Paragraph, Row, Section, Table
 from crossprobe.reporting.style import metric_label
-from crossprobe.reporting.wording import MISSING, number, with_interval
+from crossprobe.reporting.wording import MISSING, UNMEASURED, number, with_interval
 
 SHOWN = ("dsc", "iou")
 Figures = Mapping[tuple[str, str], Mapping[Hashable, Any]]
@@ -29,22 +29,27 @@ class AblationTable(BaseModel):
     )
 
 
-def ablation_section(arms: pd.DataFrame, tables: Sequence[AblationTable]) -> Section:
+def ablation_section(
+    arms: pd.DataFrame, tables: Sequence[AblationTable], left_out: Collection[str] = ()
+) -> Section:
     """Sets the arms of each question side by side on the target.
 
     Args:
         arms: From `arms_table`.
         tables: The questions.
+        left_out: Arms that were not trained; they have no row.
 
     Returns:
-        The section.
+        The section; it has no table where the target has no test labels.
 
     Raises:
-        KeyError: If a table names an arm that was not scored.
+        KeyError: If a table names another arm that was not scored.
     """
+    if "target" not in set(arms["site"]):
+        return Section("ablations", "Ablations", (Paragraph(UNMEASURED, "warning"),))
     records = arms[arms["site"] == "target"].to_dict("records")
     target = {(str(row["arm"]), str(row["metric"])): row for row in records}
-    blocks: list[Block] = [_table(target, table) for table in tables]
+    blocks: list[Block] = [_table(target, table, left_out) for table in tables]
     if any(table.claimed for table in tables):
         note = (
             f"Claimed: {CITATION}; frame gaps there count frames of another frame rate, and the gap and "
@@ -54,11 +59,10 @@ def ablation_section(arms: pd.DataFrame, tables: Sequence[AblationTable]) -> Sec
     return Section("ablations", "Ablations", tuple(blocks))
 
 
-def _table(target: Figures, table: AblationTable) -> Table:
-    best = max(target[arm, "dsc"]["mean"] for arm in table.arms.values())
-    rows = [
-        Row(label, _cells(target, arm, table.claimed.get(label), best)) for label, arm in table.arms.items()
-    ]
+def _table(target: Figures, table: AblationTable, left_out: Collection[str]) -> Table:
+    shown = {label: arm for label, arm in table.arms.items() if arm not in left_out}
+    best = max((target[arm, "dsc"]["mean"] for arm in shown.values()), default=float("nan"))
+    rows = [Row(label, _cells(target, arm, table.claimed.get(label), best)) for label, arm in shown.items()]
     columns = (*(metric_label(metric) for metric in SHOWN), "DSC less source only", "claimed DSC", "n")
     return Table(table.title, "", columns, tuple(rows))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -52,7 +53,7 @@ def assemble(
     """
     facts = {site: left[f"{site}.facts"] for site in SITES if f"{site}.facts" in left}
     facts["software"] = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-    return ReportInputs(
+    inputs = ReportInputs(
         title=title,
         subtitle=subtitle,
         roles=roles,
@@ -70,12 +71,14 @@ def assemble(
         cohort=_stacked(left, "cohort"),
         facts=facts,
         parameters=parameters,
-        images=_images(left),
+        images=_images(left, scored="target" in set(left["arms"]["site"])),
         reliability=left.get("reliability"),
         pretrained=pretrained,
         saw_target_labels=saw_target_labels,
-        extra=[ablation_section(left["arms"], ablations)] if ablations else [],
     )
+    if not ablations:
+        return inputs
+    return replace(inputs, extra=[ablation_section(inputs.arms, ablations, inputs.left_out())])
 
 
 def _stacked(left: Mapping[str, Any], kind: str) -> pd.DataFrame | None:
@@ -83,10 +86,11 @@ def _stacked(left: Mapping[str, Any], kind: str) -> pd.DataFrame | None:
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
-def _images(left: Mapping[str, Any]) -> dict[str, list[ReportImage]]:
+def _images(left: Mapping[str, Any], scored: bool) -> dict[str, list[ReportImage]]:
     images: dict[str, list[ReportImage]] = {}
     if "panels" in left:
-        caption = "Target test frames, chosen by patient before any score was known; the figure is DSC."
+        caption = "Target test frames, chosen by patient before any score was known"
+        caption += "; the figure is DSC." if scored else ". Nobody has outlined them, so none has a score."
         images["panels"] = [ReportImage(left["panels"], caption)]
     if "weights" in left:
         caption = "Weight of each branch at every pixel; the branches' weights add to 1."
@@ -98,6 +102,15 @@ def _images(left: Mapping[str, Any]) -> dict[str, list[ReportImage]]:
             images.setdefault("reconstruction", []).append(ReportImage(content, caption))
         elif name.endswith(".contact_sheet"):
             phantom = left.get(f"{stage}.facts", {}).get("data") == "phantom"
-            caption = f"{stage.capitalize()}: one frame a patient, below with the reference outline."
+            caption = f"{stage.capitalize()}: one frame a patient, "
+            caption += (
+                "below with the reference outline." if _outlined(left, stage) else "none of them outlined."
+            )
             images.setdefault("phantom" if phantom else "scans", []).append(ReportImage(content, caption))
     return images
+
+
+def _outlined(left: Mapping[str, Any], site: str) -> bool:
+    """Whether anybody has drawn a reference at a site."""
+    cohort = left.get(f"{site}.cohort")
+    return cohort is None or bool(cohort["labelled_frames"].sum())

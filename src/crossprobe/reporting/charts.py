@@ -274,11 +274,13 @@ def chart_figures(
         histories: Training histories.
 
     Returns:
-        Figures by name: `arms`, `differences`, `breakdown_<column>`, `curves`; those whose data are there.
+        Figures by name: `arms`, `differences` (on the target; on the source where the target has no test
+        labels), `breakdown_<column>`, `curves`; those whose data are there.
     """
     figures = {"arms": arms_dot_plot(arms)}
     if roles.baseline in set(patients["arm"]) and len(set(patients["arm"])) > 1:
-        figures["differences"] = paired_differences_plot(patients, roles.baseline)
+        site = "target" if "target" in set(patients["site"]) else "source"
+        figures["differences"] = paired_differences_plot(patients, roles.baseline, site=site)
     if breakdown is not None and len(breakdown):
         target = breakdown[breakdown["site"] == "target"]
         figures |= {f"breakdown_{by}": breakdown_heatmap(target, by) for by in dict.fromkeys(target["by"])}

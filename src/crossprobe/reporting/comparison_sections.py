@@ -10,7 +10,7 @@ from crossprobe.evaluation.label_free import CRITERIA
 from crossprobe.reporting.blocks import Block, Cell, Paragraph, Row, Section, Table
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_colours, arm_label, metric_label
-from crossprobe.reporting.wording import MISSING, number, p_value, plural, verdict
+from crossprobe.reporting.wording import MISSING, NO_ACCURACY, number, p_value, plural, verdict
 
 FUSION_NOTE = (
     "Two sigmoid branches weighted by one increasing function of their own confidence give the same mask as "
@@ -82,13 +82,14 @@ def label_free_section(inputs: ReportInputs) -> Section | None:
     table = inputs.label_free
     if table is None or table.empty:
         return None
-    colours = arm_colours(inputs.names())
+    colours, scored = arm_colours(inputs.names()), inputs.target_scored()
     rows = []
     for row in table.to_dict("records"):
         target = inputs.row(row["arm"])
         cells = [Cell(number(row[criterion])) for criterion in CRITERIA]
         cells.append(Cell(f"{row['mean_rank']:.2f}", strong=bool(row["chosen"])))
-        cells.append(Cell(number(target["mean"]) if target is not None else MISSING))
+        if scored:
+            cells.append(Cell(number(target["mean"]) if target is not None else MISSING))
         rows.append(
             Row(
                 arm_label(row["arm"]),
@@ -99,10 +100,14 @@ def label_free_section(inputs: ReportInputs) -> Section | None:
         )
     frames, patients = (int(table[name].iloc[0]) for name in ("n_frames", "n_patients"))
     sizes = f"{plural(frames, 'frame')} of {plural(patients, 'patient')}"
-    columns = (*(_CRITERIA[criterion] for criterion in CRITERIA), "mean rank", "test DSC")
+    columns = (
+        *(_CRITERIA[criterion] for criterion in CRITERIA),
+        "mean rank",
+        *(["test DSC"] if scored else []),
+    )
     blocks: list[Block] = [Paragraph(CHOICE_NOTE)]
     caption = f"Candidates on {sizes} of the target's unlabelled selection part"
-    note = "Test DSC is shown for comparison only; nothing was chosen by it."
+    note = "Test DSC is shown for comparison only; nothing was chosen by it." if scored else NO_ACCURACY
     blocks.append(Table(caption, "Arm", columns, tuple(rows), note=note))
     if inputs.regret is not None and len(inputs.regret):
         lines = [

@@ -11,9 +11,9 @@ from crossprobe.reporting.style import LIGHT, REFERENCE_OUTLINE, Theme, drawing
 
 
 def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) -> Figure:
-    """Draws one frame each of evenly spread patients; the lower row shows the outlines of masks.
+    """Draws one frame each of evenly spread patients; a lower row shows the outlines of masks.
 
-    Frames with a mask are preferred; a site without any shows the others.
+    Frames with a mask are preferred; a site without any shows the others, and has no lower row.
 
     Args:
         store: Frames of one site, opened with labels.
@@ -24,9 +24,10 @@ def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) ->
         The figure.
     """
     rows = _one_frame_a_patient(store, patients)
+    lines = 2 if store.manifest["labelled"].any() else 1
     with drawing(theme):
-        figure = Figure(figsize=(2.1 * len(rows), 4.4), layout="constrained")
-        grid = figure.subplots(2, len(rows), squeeze=False)
+        figure = Figure(figsize=(2.1 * len(rows), 2.2 * lines), layout="constrained")
+        grid = figure.subplots(lines, len(rows), squeeze=False)
         for column, row in enumerate(rows):
             frame = store.manifest.iloc[int(row)]
             height, width = int(frame["height"]), int(frame["width"])
@@ -37,7 +38,7 @@ def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) ->
             grid[0, column].set_title(f"{frame['view']}\n{frame['class']}".replace("_", " "), fontsize=8)
             mask = store.native_mask(int(row)) if frame["labelled"] else None
             if mask is not None and mask.any():
-                grid[1, column].contour(mask, levels=[0.5], colors=REFERENCE_OUTLINE, linewidths=1.2)
+                grid[-1, column].contour(mask, levels=[0.5], colors=REFERENCE_OUTLINE, linewidths=1.2)
         return figure
 
 

@@ -24,6 +24,8 @@ from crossprobe.reporting.panels import (
 def frames_to_show(store: FrameStore, patients: Sequence[str], count: int) -> np.ndarray:
     """Takes the middle labelled frame of evenly spread patients: chosen before anybody looked at a score.
 
+    Where none of the patients has a label, the middle frame is taken instead.
+
     Args:
         store: Frames of one site, opened with labels.
         patients: Patients to choose from.
@@ -33,8 +35,9 @@ def frames_to_show(store: FrameStore, patients: Sequence[str], count: int) -> np
         int64 rows, each of another patient.
     """
     middles = []
+    labelled = True if len(store.rows(patients, labelled=True)) else None
     for patient in sorted(patients):
-        rows = store.rows([patient], labelled=True)
+        rows = store.rows([patient], labelled=labelled)
         if len(rows):
             middles.append(int(rows[len(rows) // 2]))
     places = np.linspace(0, len(middles) - 1, min(count, len(middles))).round().astype(int)
@@ -49,7 +52,7 @@ def draw(
     arms: Sequence[str] | None = None,
     threshold: float = 0.5,
 ) -> tuple[Figure, Figure | None]:
-    """Draws predictions of all arms and the weights of the first fused one.
+    """Draws predictions of all arms, beside the reference if there is one, and the first fused one's weights.
 
     Args:
         ensembles: Arms by name.
@@ -69,7 +72,7 @@ def draw(
     for place, row in enumerate(rows):
         frame = store.manifest.iloc[int(row)]
         height, width = int(frame["height"]), int(frame["width"])
-        reference = store.native_mask(int(row))
+        reference = store.native_mask(int(row)) if frame["labelled"] else None
         spacing = float(frame["spacing_mm"])
         masks = {
             arm: _native(fused.probability[place], height, width) >= threshold
@@ -77,10 +80,12 @@ def draw(
             for arm, fused in answer.items()
             if arms is None or arm in arms
         }
-        scores = {
-            arm: score_frame(mask, reference, None if np.isnan(spacing) else spacing)["dsc"]
-            for arm, mask in masks.items()
-        }
+        scores = {}
+        if reference is not None:
+            scores = {
+                arm: score_frame(mask, reference, None if np.isnan(spacing) else spacing)["dsc"]
+                for arm, mask in masks.items()
+            }
         image = _native_image(images[place], height, width)
         view = str(frame["view"]).replace("_", " ")
         title = f"{frame['patient']}\n{view} · {frame['frame']}"
@@ -96,7 +101,7 @@ def _weight_panel(
     place: int,
     title: str,
     image: np.ndarray,
-    reference: np.ndarray,
+    reference: np.ndarray | None,
     threshold: float,
 ) -> list[WeightPanel]:
     """The weights of the first answer that weighs pixels, or nothing."""
@@ -105,7 +110,7 @@ def _weight_panel(
             if len(ensemble.predictor.branches) < 2 or how.confidence == "average":
                 continue
             fused = answers[name][arm]
-            height, width = reference.shape
+            height, width = image.shape
             maps = {
                 branch: _native(weight[place], height, width)
                 for branch, weight in zip(ensemble.branch_names, fused.weights, strict=True)

@@ -73,6 +73,14 @@ class ReportInputs:
         """Arms in order."""
         return list(dict.fromkeys(self.arms["arm"]))
 
+    def target_scored(self) -> bool:
+        """Whether any arm has a score on the target; without test labels there is none."""
+        return "target" in set(self.arms["site"])
+
+    def left_out(self) -> list[str]:
+        """Arms that were to learn from target labels and were not trained, for lack of them."""
+        return [arm for arm in self.saw_target_labels or () if arm not in self.names()]
+
     def row(self, arm: str | None, site: str = "target", metric: str = "dsc") -> pd.Series | None:
         """Finds an arm's row of the table of arms."""
         table = self.arms

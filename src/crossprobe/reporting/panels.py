@@ -149,7 +149,7 @@ def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, c
             _prediction_row(list(row), panel)
             for axes in row[count:]:
                 axes.set_visible(False)
-        _outline_legend(figure, theme)
+        _outline_legend(figure, theme, any(panel.reference is not None for panel in panels))
     return figure
 
 
@@ -172,11 +172,10 @@ def _prediction_row(row: Sequence[Axes], panel: PredictionPanel) -> None:
         axes.set_title(label, fontsize=8, fontweight="normal")
 
 
-def _outline_legend(figure: Figure, theme: Theme) -> None:
-    handles = [
-        Line2D([], [], color=REFERENCE_OUTLINE, linewidth=2.2, label="reference"),
-        Line2D([], [], color=PREDICTION_OUTLINE, linewidth=2.2, label="prediction"),
-    ]
+def _outline_legend(figure: Figure, theme: Theme, referred: bool) -> None:
+    handles = [Line2D([], [], color=PREDICTION_OUTLINE, linewidth=2.2, label="prediction")]
+    if referred:
+        handles.insert(0, Line2D([], [], color=REFERENCE_OUTLINE, linewidth=2.2, label="reference"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, labelcolor=theme.ink)
 
 
@@ -212,7 +211,7 @@ def fusion_weight_maps(panels: Sequence[WeightPanel], theme: Theme = LIGHT) -> F
                 axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=grid[:, 1:], shrink=0.8, pad=0.02)
         bar.set_label("weight (½: both branches alike)")
-        _outline_legend(figure, theme)
+        _outline_legend(figure, theme, any(panel.reference is not None for panel in panels))
     return figure
 
 

@@ -24,7 +24,7 @@ from crossprobe.reporting.blocks import (
 )
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import Theme, arm_colours, arm_label, metric_label
-from crossprobe.reporting.wording import MISSING, number, plural
+from crossprobe.reporting.wording import MISSING, UNMEASURED, number, plural
 
 COUNTED = r"^(?:(?P<items>\d+) x )?(?P<reason>.*?)(?: \(first: (?P<first>[^)]*)\))?$"
 """A reason with a count before and an example behind it, as the frames stage writes it."""
@@ -38,8 +38,10 @@ LIMITS = (
     "Patients, not frames, are the samples: a few dozen patients leave wide intervals, and an interval that "
     "covers zero is no proof of equality.",
     "Scores hold for these two devices, these operators and this anatomy; another probe is another question.",
+)
+TEST_LABELS_LIMIT = (
     "The target's test labels serve this report alone. Choosing an arm by them and reporting the same "
-    "figures would flatter it.",
+    "figures would flatter it."
 )
 OUTLINES_LIMIT = "Reference outlines were drawn by people: two of them would not agree perfectly either."
 PHANTOM_LIMIT = (
@@ -118,6 +120,8 @@ def picture_section(inputs: ReportInputs, name: str) -> Section | None:
     if not images:
         return None
     anchor, title = PICTURES[name]
+    if name == "panels" and not inputs.target_scored():
+        title = "Predictions, without a reference"
     return Section(anchor, title, tuple(image.block() for image in images))
 
 
@@ -195,9 +199,9 @@ def speed_section(inputs: ReportInputs) -> Section | None:
     """
     if inputs.speed is None or inputs.speed.empty:
         return None
-    rows, colours = [], arm_colours(inputs.names())
+    rows, colours, site = [], arm_colours(inputs.names()), "target" if inputs.target_scored() else "source"
     for row in inputs.speed.to_dict("records"):
-        scored = inputs.row(row["arm"])
+        scored = inputs.row(row["arm"], site)
         cells = (
             Cell(number(scored["mean"]) if scored is not None else MISSING),
             Cell(f"{row['parameters'] / 1e6:.2f}"),
@@ -210,7 +214,7 @@ def speed_section(inputs: ReportInputs) -> Section | None:
     devices = ", ".join(dict.fromkeys(inputs.speed["device"].astype(str)))
     memory = " and ".join(dict.fromkeys(inputs.speed["memory_of"].astype(str)))
     columns = (
-        "target DSC",
+        f"{site} DSC",
         "parameters (M)",
         "GFLOP a frame",
         "latency (ms)",
@@ -280,7 +284,7 @@ def limits_section(inputs: ReportInputs, absent: list[str]) -> Section:
     Returns:
         The section.
     """
-    items = list(LIMITS)
+    items = [*LIMITS, TEST_LABELS_LIMIT if inputs.target_scored() else UNMEASURED]
     items.insert(0, PHANTOM_LIMIT if inputs.images.get("phantom") else OUTLINES_LIMIT)
     if absent:
         items.append(f"Not part of this run: {', '.join(title.lower() for title in absent)}.")

@@ -8,7 +8,19 @@ from crossprobe.evaluation.statistics import SMALLEST_TESTABLE, smallest_p
 from crossprobe.reporting.blocks import Block, Bullets, Paragraph, Section, Tile, Tiles
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_label
-from crossprobe.reporting.wording import HELPS, interval, number, p_clause, plural, verdict, with_interval
+from crossprobe.reporting.wording import (
+    HELPS,
+    NO_ACCURACY,
+    UNMEASURED,
+    interval,
+    number,
+    p_clause,
+    plural,
+    verdict,
+    with_interval,
+)
+
+TO_MEASURE = "Label frames of patients in the target's test part, and the next run scores every arm on them."
 
 
 def best_arm(inputs: ReportInputs, site: str = "target", metric: str = "dsc") -> str | None:
@@ -28,16 +40,19 @@ def summary(inputs: ReportInputs) -> Section:
     Returns:
         The section: the figures that matter as tiles, then sentences.
     """
+    blocks: list[Block]
     best = best_arm(inputs)
     row = inputs.row(best)
     if best is None or row is None:
-        text = "No arm has a score on labelled target test patients, so nothing can be said about the target."
-        return Section("summary", "Summary", (Paragraph(text, "warning"),))
+        said = (*_source_alone(inputs), *_choice(inputs), *_left_out(inputs), TO_MEASURE)
+        blocks = [Paragraph(UNMEASURED, "warning"), Bullets(said)]
+        return Section("summary", "Summary", tuple(blocks))
     sentences = [_best(inputs, best, row), *_shift(inputs)]
     sentences += [_to_baseline(inputs, arm, "Pretraining with ") for arm in inputs.self_supervised()]
     sentences += _fusion(inputs) + _recovered(inputs, row) + _choice(inputs)
+    sentences += _left_out(inputs)
     said = tuple(text for text in sentences if text)
-    blocks: list[Block] = [Tiles(tuple(_tiles(inputs, best, row))), Bullets(said)]
+    blocks = [Tiles(tuple(_tiles(inputs, best, row))), Bullets(said)]
     n_patients = int(row["n_patients"])
     if n_patients < SMALLEST_TESTABLE:
         text = (
@@ -47,6 +62,26 @@ def summary(inputs: ReportInputs) -> Section:
         )
         blocks.append(Paragraph(text, "warning"))
     return Section("summary", "Summary", tuple(blocks))
+
+
+def _source_alone(inputs: ReportInputs) -> list[str]:
+    """What the source's labels tell where the target has none."""
+    row = inputs.row(inputs.roles.baseline, "source")
+    if row is None:
+        return []
+    return [
+        f"{arm_label(inputs.roles.baseline)} reaches {_figure(row)} DSC on the source's test patients. "
+        "That is no promise for the target: another probe is why this run was made."
+    ]
+
+
+def _left_out(inputs: ReportInputs) -> list[str]:
+    """Arms that could not be trained for lack of target labels."""
+    return [
+        f"{arm_label(arm)} is left out: it learns from labels of the target's train and selection parts, "
+        "and one or both have none."
+        for arm in inputs.left_out()
+    ]
 
 
 def _figure(row: pd.Series) -> str:
@@ -141,6 +176,8 @@ def _choice(inputs: ReportInputs) -> list[str]:
         return []
     chosen = str(inputs.label_free["arm"][inputs.label_free["chosen"]].iloc[0])
     text = f"Without any target label one would have chosen {arm_label(chosen)}"
+    if not inputs.target_scored():
+        return [f"Ranked without any target label, {arm_label(chosen)} comes first. {NO_ACCURACY}"]
     if inputs.regret is None or inputs.regret.empty:
         return [f"{text}."]
     row = inputs.regret.iloc[0]

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from crossprobe.reporting.classifier_terminal import classifier_terminal_table
 from crossprobe.reporting.style import arm_label
-from crossprobe.reporting.wording import interval, number, p_value
+from crossprobe.reporting.wording import NO_ACCURACY, UNMEASURED, interval, number, p_value
 
 
 def terminal_table(arms: pd.DataFrame) -> Table:
@@ -46,7 +46,7 @@ def terminal_table(arms: pd.DataFrame) -> Table:
 
 
 def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console | None = None) -> None:
-    """Prints the table of arms and says where the report lies.
+    """Prints the table of arms, says if the target could not be scored, and where the report lies.
 
     Args:
         arms: From `arms_table`.
@@ -54,6 +54,20 @@ def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console 
         console: Where to print; standard output where None.
     """
     console = console or Console()
-    console.print(terminal_table(arms) if "dsc" in set(arms["metric"]) else classifier_terminal_table(arms))
+    segmenters = "dsc" in set(arms["metric"])
+    console.print(terminal_table(arms) if segmenters else classifier_terminal_table(arms))
+    if segmenters and "target" not in set(arms["site"]):
+        console.print(UNMEASURED)
     if report is not None:
         console.print(f"Report: {report}", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_choice(label_free: pd.DataFrame, console: Console | None = None) -> None:
+    """Prints the order of the arms that was found without labels, and that it is no accuracy.
+
+    Args:
+        label_free: From `label_free_table`.
+        console: Where to print; standard output where None.
+    """
+    order = ", ".join(arm_label(arm) for arm in label_free["arm"])
+    (console or Console()).print(f"Ranked without target labels: {order}. {NO_ACCURACY}", markup=False)

@@ -12,6 +12,11 @@ from crossprobe.evaluation.statistics import SMALLEST_TESTABLE
 Tone = Literal["better", "worse", "none", "unknown"]
 
 MISSING = "\u2013"
+UNMEASURED = "The target has no test labels: nothing here measures how well any arm works on it."
+NO_ACCURACY = (
+    "The order comes from agreement between arms, steadiness and certainty. It is no accuracy: arms can "
+    "agree, steadily and surely, on what is wrong."
+)
 _MINUS = "\u2212"
 SPACE = "\u00a0"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from crossprobe.prediction.package import Package
+from crossprobe.reporting.wording import UNMEASURED
 
 TEMPLATE = """# {name}: {arm}
 
@@ -93,7 +94,8 @@ def _scores(arms: pd.DataFrame) -> str:
     for row in table.to_dict("records"):
         interval = f"[{row['low']:.3f}, {row['high']:.3f}]" if pd.notna(row["low"]) else "no interval"
         lines.append(f"| {row['arm']} | {row['site']} | {row['mean']:.3f} {interval} | {row['n_patients']} |")
-    return "\n".join(lines)
+    unmeasured = [] if (table["site"] == "target").any() else ["", UNMEASURED]
+    return "\n".join([*lines, *unmeasured])
 
 
 def _reading(package: Package) -> str:

@@ -152,6 +152,8 @@ def split_patients(
     from crossprobe.data.near_duplicates import duplicate_groups
     from crossprobe.data.split import extend_split
 
+    if settings.labelled_parts and not manifest["labelled"].any():
+        log.warning("%s: no frame has a mask, so nothing can be scored here; are masks in their place?", site)
     collection, scheme = arrivals["collection"], scheme_of(settings)
     with open_ledger(ledger) as book:
         before = book.assignments(site, collection, scheme)

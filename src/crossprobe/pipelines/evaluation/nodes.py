@@ -36,12 +36,15 @@ def score_arm(
     folders: Folders,
     arm_name: str,
 ) -> pd.DataFrame:
-    """Scores one arm on the test patients of one site."""
+    """Scores one arm on the labelled test patients of one site, if there are any and the arm was trained."""
     from crossprobe.evaluation.score_site import score_site
+    from crossprobe.evaluation.segmentation import no_scores
     from crossprobe.fusion.ensemble import PLAIN, Ensemble
     from crossprobe.fusion.predictor import Predictor
     from crossprobe.training.runtime import resolve
 
+    if checkpoint.left_out:
+        return no_scores()
     predictor = Predictor.from_checkpoints([checkpoint], resolve(for_scoring(runtime)))
     rows = frames.rows(split["parts"]["test"], labelled=True)
     return score_site(

@@ -118,18 +118,23 @@ def _finetune(
     from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.input_scaling import InputScaling
     from crossprobe.tasks.segmentation import SegmentationJob
+    from crossprobe.training.loop import HISTORY_COLUMNS
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
 
     training = training_settings(stage, arm)
     rows = frames.rows(split["parts"]["train"], labelled=True)
     validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
-    for part, found in (("train", rows), (VALIDATION_PART[arm.site], validation)):
-        if not len(found):
-            raise InvalidMetadata(
-                f"finetune.{arm_name}: part '{part}' of site '{arm.site}' has no labelled frame; "
-                "label some, or take the arm out of conf/base/parameters/studies.yml"
-            )
+    lacking = [
+        part for part, found in (("train", rows), (VALIDATION_PART[arm.site], validation)) if not len(found)
+    ]
+    if lacking:
+        reason = f"no labelled frame of site '{arm.site}' in {' and '.join(lacking)}"
+        if arm.site == "source":
+            raise InvalidMetadata(f"finetune.{arm_name}: {reason}; label some")
+        # The target may have no label: then there is no reference, and all else goes on.
+        log.warning("finetune.%s is left out: %s", arm_name, reason)
+        return Checkpoint.without_weights(reason), pd.DataFrame(columns=HISTORY_COLUMNS)
     session = TrainingSession(
         f"finetune.{arm_name}", frames, rows, validation, training, resolve(runtime), folders.progress
     )
@@ -159,7 +164,9 @@ def calibrate(
     settings: TemperatureSettings,
     runtime: RuntimeSettings,
 ) -> dict[str, Any]:
-    """Fits the arm's temperature on the validation labels of the site it learned from."""
+    """Fits the arm's temperature on the validation labels of the site it learned from; {} if left out."""
+    if checkpoint.left_out:
+        return {}
     import dataclasses
 
     from crossprobe.fusion.predictor import Predictor

@@ -27,12 +27,18 @@ def score_fused(
     *branches: Any,
     arm_name: str,
 ) -> pd.DataFrame:
-    """Scores every way of fusing the branches (checkpoint, calibration, checkpoint, calibration, …)."""
+    """Scores every way of fusing the branches (checkpoint, calibration, checkpoint, calibration, …).
+
+    No row where a branch was not trained.
+    """
     from crossprobe.evaluation.score_site import score_site
+    from crossprobe.evaluation.segmentation import no_scores
     from crossprobe.fusion.ensemble import Ensemble
     from crossprobe.fusion.predictor import Predictor
     from crossprobe.training.runtime import resolve
 
+    if any(checkpoint.left_out for checkpoint in branches[::2]):
+        return no_scores()
     predictor = Predictor.from_checkpoints(branches[::2], resolve(for_scoring(runtime)))
     temperatures = [calibration["temperature"] for calibration in branches[1::2]]
     biases = [calibration["bias"] for calibration in branches[1::2]]

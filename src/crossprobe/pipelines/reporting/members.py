@@ -41,7 +41,7 @@ class Members:
     def ensembles(
         self, loaded: Sequence[Any], fusion: FusedAnswers, runtime: RuntimeSettings
     ) -> dict[str, Ensemble]:
-        """Rebuilds every arm; branches are loaded once and shared with the fused arms.
+        """Rebuilds every arm that was trained; branches are loaded once and shared with the fused arms.
 
         Args:
             loaded: What `inputs` names, loaded.
@@ -56,10 +56,14 @@ class Members:
         from crossprobe.training.runtime import resolve
 
         machine = resolve(runtime)
-        branches = dict(
-            zip(self.names, Predictor.from_checkpoints(loaded[::2], machine).branches, strict=True)
-        )
-        fits = dict(zip(self.names, loaded[1::2], strict=True))
+        trained = {
+            name: (checkpoint, fit)
+            for name, checkpoint, fit in zip(self.names, loaded[::2], loaded[1::2], strict=True)
+            if not checkpoint.left_out
+        }
+        checkpoints = [checkpoint for checkpoint, _ in trained.values()]
+        branches = dict(zip(trained, Predictor.from_checkpoints(checkpoints, machine).branches, strict=True))
+        fits = {name: fit for name, (_, fit) in trained.items()}
         single = {
             name: Ensemble(Predictor([branch], machine), [1.0], {name: PLAIN})
             for name, branch in branches.items()
@@ -73,5 +77,6 @@ class Members:
                 [fits[member]["bias"] for member in members],
             )
             for name, members in self.fused().items()
+            if set(members) <= set(trained)
         }
         return single | fused

@@ -76,7 +76,7 @@ def choose_without_labels(
 
 
 def regret_of_choice(label_free: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:
-    """Says what choosing without labels cost, now that the test labels are open."""
+    """Says what choosing without labels cost, now that the test labels are open, if there are any."""
     from crossprobe.evaluation.label_free import regret
 
     target = arms[(arms["site"] == "target") & (arms["metric"] == "dsc")]
@@ -92,7 +92,10 @@ def draw_panels(
     *loaded: Any,
     members: Members,
 ) -> Figure | tuple[Figure, Figure]:
-    """Draws every arm, and fusion weights if any are fused, on target test frames of different patients."""
+    """Draws every arm, and fusion weights if any are fused, on target test frames of different patients.
+
+    Frames with a reference where there are labels, else without.
+    """
     from crossprobe.reporting.draw_panels import draw
 
     panels, weights = draw(
@@ -153,7 +156,9 @@ def measure_speed(
     frames_timed = frames.images(np.arange(min(settings.speed_batch, len(frames))))
     images = torch.from_numpy(frames_timed).to(resolve(runtime).device)
     rows = []
-    for ensemble in [ensembles[members.names[0]], *(ensembles[name] for name in members.fused())]:
+    alone = [name for name in ensembles if name in members.names]
+    together = [name for name in ensembles if name in members.fused()]
+    for ensemble in (ensembles[name] for name in [*alone[:1], *together]):
         arm, answer = next(iter(ensemble.answers.items()))
         timed = dataclasses.replace(ensemble, answers={arm: answer})
         modules = tuple(branch.module for branch in ensemble.predictor.branches)
