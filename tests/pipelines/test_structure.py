@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.framework.project import find_pipelines, pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from crossprobe.data.split import SplitSettings, split_patients
+from crossprobe.errors import LeakageFound
 from crossprobe.pipelines.classification.arms import read_classifiers
+from crossprobe.pipelines.data_processing.nodes import audit_sites
 
 PROJECT = Path(__file__).resolve().parents[2]
 PIXELS = ("frames", "labelled_frames", "raw", "recordings")
@@ -65,6 +69,34 @@ def test_no_node_opens_pixels_of_both_sites_but_for_the_arms_that_pool(registere
         "second_source.labelled_frames",
     }
     assert len(pooling) == 2
+
+
+def test_no_two_sites_of_a_run_share_a_patient(registered):
+    """Every pipeline with data of several sites compares the splits of all of them."""
+    for name in ("cross_domain", "data_processing", "breast"):
+        nodes = registered[name].nodes
+        dealt = {node.outputs[0] for node in nodes if node.short_name == "split"}
+        (audit,) = (node for node in nodes if node.short_name == "audit_sites")
+        assert set(audit.inputs) == dealt
+        assert len(dealt) > 1
+    assert "second_source.split" in dealt
+
+
+def test_a_patient_of_the_second_source_in_the_target_stops_the_run():
+    splits = {
+        site: split_patients(
+            pd.DataFrame({"patient": patients, "class": "a", "labelled": True}),
+            SplitSettings(fractions={"train": 0.5, "test": 0.5}),
+            site,
+        ).model_dump(mode="json")
+        for site, patients in (
+            ("source", ["p_1", "p_2"]),
+            ("target", ["p_3", "p_4"]),
+            ("second_source", ["p_4", "p_5"]),
+        )
+    }
+    with pytest.raises(LeakageFound, match=r"sites 'target' and 'second_source' share 1 patients \(p_4\)"):
+        audit_sites(*splits.values(), sites=tuple(splits))
 
 
 def test_classifiers_learn_target_labels_only_where_the_table_says_so(registered):

@@ -20,12 +20,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-@pytest.fixture(scope="module")
-def breast(kedro_run, data_folder):
-    kedro_run("breast")
-    return data_folder
-
-
 def load(name: str):
     with KedroSession.create(PROJECT, env="test") as session:
         return session.load_context().catalog.load(name)

@@ -7,12 +7,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
+from crossprobe.prediction.class_reader import ClassReader
 from crossprobe.prediction.judged import Reader
 from crossprobe.prediction.picture import encode_picture, mask_picture
 from crossprobe.tracking.model_log import SERVED
 from crossprobe.tracking.served_code import PACKAGE, copy_code, needed_files
-from small_model import fan, small_package
+from small_model import CPU, fan, small_classifier, small_package
 
 ALONE = """
 import importlib.util, json, sys, types
@@ -27,26 +29,37 @@ import crossprobe
 model = served.CrossprobeModel()
 model.load_context(types.SimpleNamespace(artifacts={"package": sys.argv[3]}))
 answer = model.predict(None, pd.DataFrame({"image": [sys.argv[4]]}))
-print(json.dumps([crossprobe.__file__, answer["mask"][0]]))
+print(json.dumps([crossprobe.__file__, answer[sys.argv[5]][0]]))
 """
 
 
-def test_what_is_copied_is_enough_by_itself(tmp_path):
+def served_alone(tmp_path, package, frame, column):
+    """What the copied code answers in a process without the project."""
     code = copy_code(SERVED, tmp_path / "code")
-    package = small_package().save(tmp_path / "package")
-    frame = fan()
+    package = package.save(tmp_path / "package")
     done = subprocess.run(
-        [sys.executable, "-c", ALONE, code.parent, SERVED, package, encode_picture(frame)],
+        [sys.executable, "-c", ALONE, code.parent, SERVED, package, encode_picture(frame), column],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    where, mask = json.loads(done.stdout.splitlines()[-1])
+    where, answer = json.loads(done.stdout.splitlines()[-1])
     assert where == str(code / "__init__.py")
-    from small_model import CPU
+    return answer
 
+
+def test_what_is_copied_is_enough_by_itself(tmp_path):
+    frame = fan()
+    mask = served_alone(tmp_path, small_package(), frame, "mask")
     expected = next(iter(Reader(small_package(), CPU).read(iter([frame]), batch_size=1)))
     assert mask == encode_picture(mask_picture(expected.prediction.mask))
     assert np.asarray(expected.prediction.mask).any()
+
+
+def test_what_is_copied_is_enough_for_a_classifier(tmp_path):
+    frame = fan()
+    probability = served_alone(tmp_path, small_classifier(), frame, "p_benign")
+    (expected,) = ClassReader(small_classifier(), CPU).read(iter([frame]), batch_size=1)
+    assert probability == pytest.approx(expected.answer.probabilities[0], abs=1e-6)
 
 
 def test_what_is_copied_is_a_part():

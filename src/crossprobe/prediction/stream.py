@@ -19,7 +19,7 @@ from crossprobe.prediction.read_ahead import read_ahead
 from crossprobe.prediction.stream_settings import StreamSettings
 from crossprobe.prediction.view import View, find_view
 
-__all__ = ["FramePrediction", "StreamSettings", "predict_stream"]
+__all__ = ["FramePrediction", "StreamSettings", "predict_stream", "prepared_batches"]
 
 logger = logging.getLogger(__name__)
 Frame = np.ndarray | tuple[int, np.ndarray]
@@ -78,12 +78,29 @@ def predict_stream(
     if answer not in ensemble.answers:
         raise CrossprobeError(f"no answer '{answer}': this ensemble has {', '.join(ensemble.answers)}")
     wanted = dataclasses.replace(ensemble, answers={answer: ensemble.answers[answer]})
-    batches = _batches(_numbered(frames), ensemble.predictor.size, settings, rejected or _log)
-    if settings.read_ahead_batches:
-        batches = read_ahead(batches, settings.read_ahead_batches)
-    with contextlib.closing(batches):
+    with contextlib.closing(prepared_batches(frames, ensemble.predictor.size, settings, rejected)) as batches:
         for view, batch in batches:
             yield from _predicted(wanted, answer, batch, view, settings)
+
+
+def prepared_batches(
+    frames: Iterable[Frame], size: int, settings: StreamSettings, rejected: Rejected | None
+) -> Generator[tuple[View, list[tuple[int, np.ndarray]]]]:
+    """Prepares the frames of one clip for a model, a batch at a time, ahead of it where settings say so.
+
+    Args:
+        frames: As for `predict_stream`.
+        size: Side of the model's images, px.
+        settings: How frames are prepared and batched.
+        rejected: As for `predict_stream`.
+
+    Returns:
+        A generator, to be closed, of the view of the clip and numbered images uint8 [size, size].
+    """
+    batches = _batches(_numbered(frames), size, settings, rejected or _log)
+    if settings.read_ahead_batches:
+        batches = read_ahead(batches, settings.read_ahead_batches)
+    return batches
 
 
 def _batches(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from crossprobe.prediction.package import PackageIndex, read_index
 from crossprobe.tracking.served_code import copy_code
 
 SERVED = Path(__file__).with_name("served_model.py")
@@ -18,15 +19,20 @@ REQUIREMENTS = (
     "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pydicom", "safetensors",
     "torch",
 )  # fmt: skip
+CLASSIFIER_REQUIREMENTS = ("timm", "torchvision")
 
 
-def pinned_requirements() -> list[str]:
+def pinned_requirements(index: PackageIndex) -> list[str]:
     """Names what serving needs, at the versions at hand.
+
+    Args:
+        index: Of the package; the backbones of classifiers are timm's.
 
     Returns:
         Requirements such as `numpy==2.4.6`.
     """
-    versions = {name: importlib.metadata.version(name) for name in REQUIREMENTS}
+    needed = (*REQUIREMENTS, *CLASSIFIER_REQUIREMENTS) if index.kind == "classifier" else REQUIREMENTS
+    versions = {name: importlib.metadata.version(name) for name in needed}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
 
@@ -62,19 +68,14 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
+    index = read_index(folder)
     optional = {"required": False}
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec("string", "image"),
         ColSpec("string", "clip", **optional),
         ColSpec("double", "spacing_mm", **optional),
     ]
-    outputs: list[ColSpec | TensorSpec] = [
-        *(ColSpec("string", column) for column in ("mask", "confidence_map")),
-        ColSpec("double", "confidence"),
-        ColSpec("long", "area_px"),
-        ColSpec("double", "area_mm2"),
-        ColSpec("string", "read"),
-    ]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name) for name, kind in _outputs(index).items()]
     with tempfile.TemporaryDirectory() as scratch:
         written = Path(scratch) / CARD
         written.write_text(card, encoding="utf-8")
@@ -92,6 +93,17 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
             code_paths=[str(copy_code(SERVED, Path(scratch)))],
             signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
             input_example=pd.DataFrame(example_request()),
-            pip_requirements=pinned_requirements(),
+            pip_requirements=pinned_requirements(index),
             tags=tags,
         )
+
+
+def _outputs(index: PackageIndex) -> dict[str, str]:
+    """Columns of an answer and their types, as MLflow names them."""
+    if index.kind == "classifier":
+        from crossprobe.prediction.class_table import answer_columns
+
+        columns = answer_columns(index.classes)
+        return {name: "string" if name in ("class", "read") else "double" for name in columns}
+    pictures = dict.fromkeys(("mask", "confidence_map"), "string")
+    return {**pictures, "confidence": "double", "area_px": "long", "area_mm2": "double", "read": "string"}

@@ -19,7 +19,7 @@ ALONE = ""
 
 
 class CrossprobeModel(PythonModel):
-    """Reads frames out of a request and answers with masks."""
+    """Reads frames out of a request and answers with masks, or with classes where it is a classifier."""
 
     def load_context(self, context: Any) -> None:
         """Loads and verifies the package.
@@ -27,13 +27,13 @@ class CrossprobeModel(PythonModel):
         Args:
             context: MLflow's, with the artifact `package`.
         """
-        from crossprobe.prediction.judged import Reader
+        from crossprobe.prediction.open_reader import open_reader
         from crossprobe.prediction.package import Package
         from crossprobe.training.runtime import resolve
         from crossprobe.training.settings import RuntimeSettings
 
         package = Package.load(Path(context.artifacts["package"]))
-        self.reader = Reader(package, resolve(RuntimeSettings(precision="fp32")))
+        self.reader = open_reader(package, resolve(RuntimeSettings(precision="fp32")))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Answers a request.
@@ -46,7 +46,8 @@ class CrossprobeModel(PythonModel):
         Returns:
             One row a row: `mask` (PNG, 0 and 255, as base64), `confidence_map` (PNG, 0 to 255), `confidence`
             (mean over the predicted area, NaN where nothing is found), `area_px`, `area_mm2` (NaN where the
-            spacing is unknown) and `read` (why a person should read the frame, or empty).
+            spacing is unknown) and `read` (why a person should read the frame, or empty). A classifier gives
+            `class`, `p_<class>` for each class, `confidence` (the largest of them) and `read`.
 
         Raises:
             MlflowException: A row whose image cannot be used, or too many rows. A server passes the text of
@@ -79,6 +80,8 @@ class CrossprobeModel(PythonModel):
 
     def _clip(self, table: pd.DataFrame, places: list[int]) -> dict[int, dict[str, Any]]:
         from crossprobe.errors import UnreadableMedia
+        from crossprobe.prediction.class_reader import ClassReader
+        from crossprobe.prediction.class_table import answer_row
         from crossprobe.prediction.picture import (
             confidence_picture,
             decode_picture,
@@ -90,6 +93,9 @@ class CrossprobeModel(PythonModel):
             raise UnreadableMedia(f"row {place}: {reason}")
 
         frames = ((place, decode_picture(table["image"][place])) for place in places)
+        if isinstance(self.reader, ClassReader):
+            classified = self.reader.read(frames, batch_size=8, rejected=refuse)
+            return {item.frame: answer_row(item.answer) for item in classified}
         answers = {}
         for judged in self.reader.read(frames, batch_size=8, rejected=refuse):
             prediction = judged.prediction
