@@ -19,8 +19,12 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from mlflow.entities import Param
 from pydantic import BaseModel
 
+from crossprobe.tracking.withheld import recorded, tracking_is_local
+
 log = logging.getLogger(__name__)
 
+# Under these names Kedro keeps the parameters that were given for one run.
+RUNTIME = ("runtime_params", "extra_params")
 PARAMETER_LENGTH = 500
 PARAMETERS_A_REQUEST = 100
 
@@ -44,13 +48,13 @@ class ExperimentHooks(MlflowHook):
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Opens the parent run and keeps the whole configuration with it."""
-        super().before_pipeline_run(run_params, pipeline, catalog)
+        """Opens the parent run and keeps the whole configuration with it, less what must not be recorded."""
+        super().before_pipeline_run(self._recorded(run_params), pipeline, catalog)
         self._stages.clear()
         self._started.clear()
         self._logged.clear()
         if self._is_mlflow_enabled:
-            text = yaml.safe_dump(self._parameters, sort_keys=False, allow_unicode=True)
+            text = yaml.safe_dump(self._recorded(self._parameters), sort_keys=False, allow_unicode=True)
             self._client.log_text(self.run_id, text, "parameters.yml")
 
     @hook_impl
@@ -90,7 +94,9 @@ class ExperimentHooks(MlflowHook):
             if described.get("pixels") and not self._tracking_is_local():
                 log.info("%s shows frames and stays here: the tracking server is elsewhere", name)
                 continue
-            record(self._client, self.run_id, run_id, described["track"], name, value)
+            # On a server elsewhere rows may be people: only what the catalog calls an aggregate goes there.
+            whole = self._tracking_is_local() or bool(described.get("aggregate"))
+            record(self._client, self.run_id, run_id, described["track"], name, value, whole=whole)
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Any) -> None:
@@ -121,7 +127,8 @@ class ExperimentHooks(MlflowHook):
         """Logs what the run does not have yet; together, for a server takes its time for every request."""
         new = [key for key in leaves if (run_id, key) not in self._logged]
         self._logged |= {(run_id, key) for key in new}
-        given = [Param(key, str(leaves[key])[:PARAMETER_LENGTH]) for key in new]
+        kept = {key: recorded(leaves[key], not self._tracking_is_local(), key) for key in new}
+        given = [Param(key, str(value)[:PARAMETER_LENGTH]) for key, value in kept.items()]
         for start in range(0, len(given), PARAMETERS_A_REQUEST):
             self._client.log_batch(run_id, params=given[start : start + PARAMETERS_A_REQUEST])
 
@@ -129,7 +136,13 @@ class ExperimentHooks(MlflowHook):
         return str(self.mlflow_config.server.mlflow_tracking_uri)
 
     def _tracking_is_local(self) -> bool:
-        return self._uri().startswith(("sqlite:", "file:"))
+        return tracking_is_local(self._uri())
+
+    def _recorded(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: recorded(value, not self._tracking_is_local(), "" if key in RUNTIME else key)
+            for key, value in parameters.items()
+        }
 
     def _stage_run(self, node: Any) -> str:
         stage = stage_of(node)

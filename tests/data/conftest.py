@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def write_video(path: Path, frames: np.ndarray) -> Path:
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()
+    return path
+
+
+def write_hollow_png(path: Path, side: int) -> Path:
+    """A few kilobytes that promise a grey picture of side x side."""
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    chunks = b""
+    for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(10_000))), (b"IEND", b"")):
+        chunks += len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     return path
 
 
@@ -144,3 +156,8 @@ def save_video() -> Callable[[Path, np.ndarray], Path]:
 @pytest.fixture
 def save_dicom() -> Callable[..., Path]:
     return write_dicom
+
+
+@pytest.fixture
+def hollow_png() -> Callable[[Path, int], Path]:
+    return write_hollow_png

@@ -17,6 +17,7 @@ from crossprobe.data import array_file, frames, recording_frames
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.frames import FrameSettings, build_frame_store
 from crossprobe.data.geometry import square_mask
+from crossprobe.data.media_limits import MediaLimits
 from crossprobe.data.ultrasound_area import AreaSettings
 from crossprobe.errors import InvalidMetadata, StoreError
 
@@ -193,6 +194,27 @@ def test_a_broken_mask_costs_the_label_only(wrist, build):
     store, rejections = build()
     assert store.manifest["labelled"].sum() == 1
     assert "label dropped, frame kept: not an image that can be decoded" in rejections["reason"][0]
+
+
+@pytest.mark.parametrize("side", [20_000, 60_000])
+def test_what_promises_gigapixels_is_rejected_and_the_rest_goes_on(wrist, build, hollow_png, side):
+    wrist.video("a.avi", "Anna", labelled=[0, 1])
+    hollow_png(wrist.folder / "masks/a/000001.png", side)
+    hollow_png(wrist.folder / "videos/b.png", side)
+    wrist.row("b.png", "Berta")
+    store, rejections = build()
+    assert store.manifest["labelled"].sum() == 1
+    reasons = rejections["reason"].tolist()
+    assert sum("promises" in reason for reason in reasons) == 2
+    assert sum("label dropped, frame kept" in reason for reason in reasons) == 1
+
+
+def test_a_recording_with_too_many_frames_is_rejected(wrist, build):
+    wrist.video("a.avi", "Anna")
+    wrist.video("b.avi", "Berta", count=9)
+    store, rejections = build(SMALL.model_copy(update={"limits": MediaLimits(frames=6)}))
+    assert len(store) == 6
+    assert any("promises 9 frames, more than the 6 that are" in reason for reason in rejections["reason"])
 
 
 def test_bad_recordings_are_rejected_and_the_rest_goes_on(wrist, build, make_speckle, save_video, save_dicom):

@@ -85,6 +85,29 @@ def videos(rows: list[dict], state: str) -> int:
     return sum(row["state"] == state for row in rows)
 
 
+def test_a_project_that_was_moved_keeps_its_store(clinic, tmp_path):
+    fill(clinic, 4)
+    clinic.wrist.video("linked.avi", "patient 9", seed=9)
+    (clinic.wrist.folder / "videos/linked.avi").rename(clinic.wrist.folder / "videos/real.avi")
+    (clinic.wrist.folder / "videos/linked.avi").symlink_to("real.avi")
+    before, _, _ = clinic.ingest()
+    old = clinic.wrist.folder
+    new = tmp_path / "mounted elsewhere"
+    old.rename(new)
+    clinic.wrist.folder = new
+    after, arrivals, _ = clinic.ingest()
+    assert (after.path, after.decoded) == (before.path, ())
+    assert arrivals.unchanged == 5
+    store = FrameStore.open(after.path, labels=True)
+    assert store.manifest["path"].str.startswith(str(new)).all()
+    assert store.native_mask(int(np.flatnonzero(store.manifest["labelled"])[0])).shape == (64, 80)
+    # Equal to what building from nothing gives, at the new place.
+    recordings, _ = read(WristSettings(folder=new), "source", SALT)
+    rebuilt = update_frame_store(recordings, SMALL, tmp_path / "again", "source")
+    assert rebuilt.path.name == after.path.name
+    assert files_of(rebuilt.path) == files_of(after.path)
+
+
 @pytest.mark.slow
 def test_a_hundred_clips_then_five_more_one_edited_one_renamed_one_removed(
     wrist, tmp_path, make_speckle, save_video

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from crossprobe.data import ledger_tables as tables
 from crossprobe.data.ledger import Ledger, LedgerSettings, Observation
-from crossprobe.data.ledger_database import MIGRATIONS, migrate, open_engine, sqlite_url
+from crossprobe.data.ledger_database import MIGRATIONS, migrate, open_engine, sqlite_url, transaction
 from crossprobe.errors import LedgerError
 
 SALT = "a salt for tests"
@@ -165,6 +166,56 @@ def test_a_great_loss_stops_before_anything_is_written(ledger):
     # Renamed files are not lost.
     renamed = [observation(n, video=f"v_other{n}") for n in range(4)]
     assert len(ingest(ledger, renamed, 0.5).renamed) == 4
+
+
+def test_a_killed_run_does_not_turn_renamed_files_into_lost_ones(ledger):
+    ingest(ledger, [observation(n) for n in range(4)])
+    renamed = [observation(n, video=f"v_other{n}") for n in range(4)]
+    ledger.begin("source", "c", renamed, 0.5)
+    assert len(ingest(ledger, renamed, 0.5).renamed) == 4
+
+
+def test_two_runs_that_split_at_once_agree(url):
+    """The second run starts while the first stands between reading and writing."""
+    parts = {"p_1": "train", "p_2": "test"}
+    errors, others = [], []
+
+    def split() -> None:
+        try:
+            with Ledger(url, SALT) as other:
+                other.assign("source", "c", "s", parts)
+        except LedgerError as error:
+            errors.append(error)
+
+    def between(connection, cursor, statement, *_):
+        if statement.startswith("SELECT assignments.patient") and not others:
+            others.append(threading.Thread(target=split))
+            others[0].start()
+            others[0].join(0.5)
+
+    with Ledger(url, SALT) as ledger:
+        sa.event.listen(ledger._engine, "after_cursor_execute", between)
+        ledger.assign("source", "c", "s", parts)
+        others[0].join()
+        assert errors == []
+        assert ledger.assignments("source", "c", "s") == parts
+
+
+def test_rows_that_another_run_wrote_are_no_damage(url):
+    row = {"site": "s", "collection": "c", "scheme": "s", "patient": "p", "part": "train", "wave": 0}
+    with Ledger(url, SALT) as ledger:
+        ledger.assign("s", "c", "s", {"p": "train"})
+        with (
+            pytest.raises(LedgerError, match="another run wrote the same rows at the same time; nothing was"),
+            transaction(ledger._engine) as connection,
+        ):
+            connection.execute(sa.insert(tables.assignments), [row])
+
+
+def test_a_missing_driver_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(LedgerError, match=r"pip install -e '\.\[postgres\]'"):
+        Ledger("postgresql://u@h/d", SALT)
 
 
 def old_ledger(url: str, revision: str) -> None:

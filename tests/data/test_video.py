@@ -171,3 +171,15 @@ def test_all_real_clips_can_be_read(real_data):
         read = list(read_frames(folder / clip.path, stride=20))
         assert len(read) == -(-clip.frames // 20), clip.path
         assert all(frame.shape == (clip.height, clip.width) for _, frame in read)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("failure", [cv2.error("too large"), MemoryError()])
+def test_what_opencv_throws_becomes_a_reason(tmp_path, monkeypatch, failure, binary):
+    def fail(*_):
+        raise failure
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4), np.uint8))
+    monkeypatch.setattr(cv2, "imread", fail)
+    with pytest.raises(UnreadableMedia, match=r"a\.png: cannot be read \((error|MemoryError)\)"):
+        read_image(tmp_path / "a.png", binary)

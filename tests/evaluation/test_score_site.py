@@ -124,3 +124,13 @@ def test_bone_outside_the_crop_counts_as_missed(store, tmp_path):
 def test_probabilities_come_with_their_masks(store):
     for probability, mask in labelled_probabilities(ENSEMBLE, "copy", store, np.arange(5)):
         assert np.array_equal(probability, mask)
+
+
+def test_a_mask_in_several_pieces_counts_as_one(store, tmp_path):
+    whole = score_site(ENSEMBLE, store, np.arange(5), SiteScoring())
+    left, right = store.whole[0].copy(), store.whole[0].copy()
+    left[:, WIDTH // 2 :], right[:, : WIDTH // 2] = 0, 0
+    for name, piece in (("", left), ("_1", right)):
+        cv2.imwrite(str(tmp_path / f"benign (4)_mask{name}.png"), piece * 255)
+    store.manifest.loc[0, "mask_path"] = str(tmp_path / "benign (4)_mask*.png")
+    pd.testing.assert_frame_equal(score_site(ENSEMBLE, store, np.arange(5), SiteScoring()), whole)

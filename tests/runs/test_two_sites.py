@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -111,6 +112,20 @@ def run(folder: Path, pipeline: str, server: str, other: list[Path]) -> str:
     return done.stdout + done.stderr
 
 
+def no_patient_and_no_path_is_on(server: Path, sites: list[Path]) -> None:
+    """Reads everything that was uploaded, the database included."""
+    files = [path for path in server.rglob("*") if path.is_file() and path.name != "log"]
+    uploaded = {path: path.read_bytes() for path in files}
+    assert any(path.name == "note.json" for path in uploaded)
+    assert any(path.name.startswith("mlflow.db") for path in uploaded)
+    for path, content in uploaded.items():
+        # Pseudonyms of patients, videos and operators.
+        assert not re.findall(rb"\b[pvo]_[0-9a-f]{12}\b", content), path
+        assert not [site for site in sites if f"{site}/".encode() in content], path
+    tables = [pd.read_csv(path) for path in uploaded if path.suffix == ".csv"]
+    assert not [table for table in tables if {"patient", "video", "item", "path"} & set(table.columns)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_weights_cross_and_nothing_else(tmp_path, server):
@@ -138,6 +153,7 @@ def test_weights_cross_and_nothing_else(tmp_path, server):
     lineage = json.loads((target / "data/06_models/exchange/received_models.json").read_text())
     made = json.loads((target / "data/06_models/exchange/encoders.json").read_text())
     assert lineage["encoders"] == made["run"]
+    no_patient_and_no_path_is_on(tmp_path / "server", [target, source])
     # What lies on the server: weights, notes, tables and parameters, and no picture or array of frames.
     kinds = {file.suffix for file in (tmp_path / "server/artifacts").rglob("*") if file.is_file()}
     assert ".safetensors" in kinds

@@ -76,6 +76,71 @@ def test_a_champion_that_changed_meanwhile_is_not_replaced(registry):
     assert registry.champion() == 2
 
 
+class Killed(BaseException):
+    """Ends a process between two of its steps."""
+
+
+MOVES = ("set_registered_model_tag", "set_registered_model_alias", "set_model_version_tag")
+
+
+def killed_at(registry, monkeypatch, step, skipped, move):
+    """Makes a move and dies instead of taking the n-th step of one kind."""
+    whole, taken = getattr(registry.client, step), []
+
+    def die(*args):
+        if len(taken) == skipped:
+            raise Killed
+        taken.append(args)
+        whole(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.client, step, die)
+        with pytest.raises(Killed):
+            move()
+
+
+@pytest.mark.parametrize("step", MOVES)
+def test_a_rollback_that_was_killed_can_be_repeated(registry, monkeypatch, step):
+    for name in "abc":
+        registry.promote(add(registry, name), "good", instead_of=registry.champion())
+    killed_at(registry, monkeypatch, step, 0, lambda: registry.rollback("bad"))
+    moved = registry.champion() == 2
+    assert moved == (step == "set_model_version_tag")
+    # What the alias says is what has happened: a move that reached it is ended, any other is forgotten.
+    assert registry.rollback("bad") == ((2, 1) if moved else (3, 2))
+    withdrawn = {row.version for row in registry.rows() if row.tags.get("withdrawn")}
+    assert withdrawn == ({2, 3} if moved else {3})
+
+
+@pytest.mark.parametrize(("step", "skipped"), [*((step, 0) for step in MOVES), (MOVES[-1], 2)])
+def test_a_promotion_that_was_killed_can_be_repeated(registry, monkeypatch, step, skipped):
+    for name in "ab":
+        registry.promote(add(registry, name), "good", instead_of=registry.champion())
+    version = add(registry, "c")
+    killed_at(registry, monkeypatch, step, skipped, lambda: registry.promote(version, "better", instead_of=2))
+    assert (registry.champion() == version) == (step == "set_model_version_tag")
+    assert registry.promote(version, "better", instead_of=2)
+    assert aliases(registry) == {CHAMPION: version}
+    assert registry.rows()[0].tags["champion_reason"] == "better"
+    assert registry.rollback("bad") == (3, 2)
+
+
+def test_an_old_rollback_that_died_before_the_alias_moved_blocks_nothing(registry):
+    for name in "ab":
+        registry.promote(add(registry, name), "good", instead_of=registry.champion())
+    registry.annotate(2, {"crossprobe.withdrawn": "bad"})
+    assert registry.rollback("bad") == (2, 1)
+
+
+@pytest.mark.parametrize("reason", ["", " "])
+def test_a_rollback_without_a_reason_changes_nothing(registry, reason):
+    for name in "ab":
+        registry.promote(add(registry, name), "good", instead_of=registry.champion())
+    with pytest.raises(RegistryError, match="needs a reason"):
+        registry.rollback(reason)
+    assert registry.champion() == 2
+
+
 @pytest.mark.parametrize("call", ["rows", "rollback", "tags"])
 def test_a_name_that_is_not_there_says_which_are(uri, registry, call):
     add(registry, "a")

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crossprobe.data.aligned_correlation import THUMBNAIL_PX, aligned_correlation
 from crossprobe.data.image_groups import join_groups
 from crossprobe.data.leakage import frame_signature
+from crossprobe.data.media_limits import MediaLimits
 from crossprobe.progress import track
 
 CHUNK = 512
@@ -54,6 +55,7 @@ class DuplicateSettings(BaseModel):
     smallest_correlation: float = Field(
         0.3, gt=0, le=1, description="Candidates whose aligned detail correlates by as much are one"
     )
+    limits: MediaLimits = Field(MediaLimits(), description="Larger images are not looked at but rejected")
     conflicting: bool = Field(False, description="Keep groups whose images carry different classes")
 
 

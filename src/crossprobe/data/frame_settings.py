@@ -13,6 +13,7 @@ from pydantic import (
     model_serializer,
 )
 
+from crossprobe.data.media_limits import MediaLimits
 from crossprobe.data.preprocessing import Chain, checked_chain
 from crossprobe.data.ultrasound_area import AreaSettings
 
@@ -39,13 +40,16 @@ class FrameSettings(BaseModel):
     preprocessing: Annotated[Chain, AfterValidator(checked_chain)] = Field(
         (), description="Steps applied to every frame, in order; none by default."
     )
+    limits: MediaLimits = Field(MediaLimits(), description="Larger files, and masks, are rejected.")
     area: AreaSettings = Field(AreaSettings(), description="How the ultrasound area is found.")
     workers: int = Field(0, ge=0, description="Processes that decode; 0 means one a processor core.")
 
     @model_serializer(mode="wrap")
-    def _without_an_empty_chain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leaves an empty chain out, so that stores made before there were chains are still found."""
+    def _without_late_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out what came later and is not used, so that older stores and models are still found."""
         values: dict[str, Any] = handler(self)
         if not values.get("preprocessing", True):
             values.pop("preprocessing")
+        if self.limits == MediaLimits():
+            values.pop("limits", None)
         return values

@@ -28,6 +28,7 @@ from crossprobe.data.manifest import (
     checked,
     rejection_table,
 )
+from crossprobe.data.mask_files import mask_files
 from crossprobe.data.recording_frames import STAGE, RecordingFrames
 from crossprobe.data.recording_parts import (
     BUILDING,
@@ -51,6 +52,8 @@ from crossprobe.progress import track
 __all__ = ["BuiltStore", "FrameSettings", "build_frame_store", "update_frame_store"]
 
 CODE = (*DECODING_CODE, "crossprobe.data.frame_store", "crossprobe.data.recording_parts")
+# Columns that say where files lie.
+PLACES = ("path", "masks", "truths")
 KEEP_STORES = 3
 LOCK_WAIT_S = 600.0
 # Starting a process takes longer than decoding a few clips.
@@ -152,11 +155,13 @@ def update_frame_store(
         final = root / mark[:16]
         if _is_whole(final, mark):
             os.utime(final)
+            _find_again(final, records)
             return BuiltStore(final, read_rejections(final), (), len(records), contents)
         root.mkdir(parents=True, exist_ok=True)
         remove_abandoned(root)
         count = settings.workers if workers is None else workers
         built = _build(records, settings, root, contents, count or os.cpu_count() or 1)
+        _find_again(built.path, records)
         remove_old_stores(root, built.path, keep_stores)
         return built
 
@@ -245,12 +250,51 @@ def _fingerprint(
     settings: FrameSettings,
     unkept: dict[str, list[Rejection]] | None = None,
 ) -> str:
-    """Hashes the table, its files, the settings and the code, and what could not be read this time."""
-    files = [contents[record["video"]].files for record in records]
-    parts: list[Any] = [FORMAT, records, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE)]
+    """Hashes the table, its files, the settings and the code, and what could not be read this time.
+
+    Where the files lie does not count, so that a project can be moved: `video` stands for the place of a
+    recording in its folder.
+    """
+    rows = [{name: value for name, value in record.items() if name not in PLACES} for record in records]
+    files = [_files(contents[record["video"]]) for record in records]
+    parts: list[Any] = [FORMAT, rows, files, settings.model_dump(exclude={"workers"}), code_hash(*CODE)]
     if unkept:
         parts.append({video: [tuple(item) for item in items] for video, items in unkept.items()})
     return fingerprint(*parts)
+
+
+def _files(content: RecordingContent) -> tuple[Any, ...]:
+    """The hashes of a recording's files, by suffix or name; `labels` tells masks from truths."""
+    (video, digest), *others = content.files
+    return (
+        Path(video).suffix.lower(), digest, content.labels, [(Path(name).name, h) for name, h in others]
+    )  # fmt: skip
+
+
+def _find_again(store: Path, records: list[dict[str, Any]]) -> None:
+    """Gives the manifest of a finished store the paths of today, if the data were moved since."""
+    manifest = pd.read_parquet(store / "manifest.parquet")
+    labels = {record["video"]: [mask_files(record[kind])[0] for kind in ("masks", "truths")]
+              for record in records}  # fmt: skip
+    paths = {record["video"]: record["path"] for record in records}
+    found: dict[str, list[str | None]] = {"path": [], "mask_path": [], "truth_path": []}
+    columns = (manifest[name] for name in ("video", "frame", "labelled"))
+    for video, frame, labelled in zip(*columns, strict=True):
+        masks, truths = labels[video]
+        mask, truth = masks.get(frame) if labelled else None, truths.get(frame)
+        found["path"].append(paths[video])
+        found["mask_path"].append(None if mask is None else str(mask))
+        found["truth_path"].append(None if truth is None else str(truth))
+    today = manifest.assign(**found)
+    if today[list(found)].fillna("").equals(manifest[list(found)].fillna("")):
+        return
+    draft = store / f"manifest.parquet.{os.getpid()}"
+    try:
+        checked(today, ManifestSchema, f"manifest of {store}").to_parquet(draft, index=False)
+        flush(draft)
+        os.replace(draft, store / "manifest.parquet")
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _is_whole(folder: Path, mark: str) -> bool:

@@ -169,8 +169,10 @@ class Ledger:
             rows = self._rows(connection, site, collection)
             ingested = {video for video, row in rows.items() if row.state == "ingested"}
             here = {item.video for item in observed}
-            # As many new names as lost ones may be renamed files; contents are not known yet.
-            gone = max(0, len(ingested - here) - len(here - set(rows)))
+            # As many new names as lost ones may be renamed files; contents are not known yet. A name that
+            # only a killed run saw is as new as one that nobody saw.
+            settled = {video for video, row in rows.items() if row.state != "new"}
+            gone = max(0, len(ingested - here) - len(here - settled))
             if gone > largest_loss * len(ingested):
                 raise LedgerError(
                     f"site {site!r}: {gone} of {len(ingested)} ingested recordings are gone at once. Is the "
@@ -258,12 +260,8 @@ class Ledger:
         Returns:
             Part by pseudonym.
         """
-        table = tables.assignments
         with transaction(self._engine) as connection:
-            rows = connection.execute(sa.select(table.c.patient, table.c.part).where(
-                table.c.site == site, table.c.collection == collection, table.c.scheme == scheme
-            )).all()  # fmt: skip
-        return {row.patient: row.part for row in rows}
+            return self._assigned(connection, site, collection, scheme)
 
     def assign(self, site: str, collection: str, scheme: str, parts: Mapping[str, str]) -> None:
         """Records the parts of patients who have none yet.
@@ -275,21 +273,21 @@ class Ledger:
             parts: Part by pseudonym.
 
         Raises:
-            LedgerError: A patient would move to another part.
+            LedgerError: A patient would move to another part, or another run dealt the same ones just now.
         """
-        known = self.assignments(site, collection, scheme)
-        moved = sorted(patient for patient, part in parts.items() if known.get(patient, part) != part)
-        if moved:
-            raise LedgerError(
-                f"site {site!r}: patients {moved[:5]} would move to another part; the ledger says where they "
-                "are. Another run may have split at the same time: run again"
-            )
-        fresh = {patient: part for patient, part in parts.items() if patient not in known}
-        if not fresh:
-            return
         table = tables.assignments
         mine = (table.c.site == site, table.c.collection == collection, table.c.scheme == scheme)
         with transaction(self._engine) as connection:
+            known = self._assigned(connection, site, collection, scheme)
+            moved = sorted(patient for patient, part in parts.items() if known.get(patient, part) != part)
+            if moved:
+                raise LedgerError(
+                    f"site {site!r}: patients {moved[:5]} would move to another part; the ledger says where "
+                    "they are. Another run may have split at the same time: run again"
+                )
+            fresh = {patient: part for patient, part in parts.items() if patient not in known}
+            if not fresh:
+                return
             last = connection.execute(sa.select(sa.func.max(table.c.wave)).where(*mine)).scalar()
             rows = [
                 {"site": site, "collection": collection, "scheme": scheme, "patient": patient, "part": part,
@@ -371,6 +369,13 @@ class Ledger:
         with transaction(self._engine) as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else dict(row)
+
+    def _assigned(self, connection: Connection, site: str, collection: str, scheme: str) -> dict[str, str]:
+        table = tables.assignments
+        rows = connection.execute(sa.select(table.c.patient, table.c.part).where(
+            table.c.site == site, table.c.collection == collection, table.c.scheme == scheme
+        ))  # fmt: skip
+        return {row.patient: row.part for row in rows}
 
     def _rows(self, connection: Connection, site: str, collection: str) -> dict[str, Any]:
         table = tables.recordings

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from crossprobe.data.media_limits import MediaLimits, check_limits
 from crossprobe.data.video import read_image
 from crossprobe.errors import UnreadableMedia
+
+USUAL = MediaLimits()
 
 
 def mask_files(masks: str | None) -> tuple[dict[int, Path], list[str]]:
@@ -98,19 +101,22 @@ def mask_hash(mask: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(mask).tobytes()).hexdigest()[:8]
 
 
-def read_mask(file: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_mask(file: Path, shape: tuple[int, int], limits: MediaLimits = USUAL) -> np.ndarray:
     """Reads a mask that must have its frame's size; foreground is any value above 0.
 
     Args:
         file: The PNG: 8 or 16 bits, grey or colour, binary or not; or several, named with a `*`.
         shape: Height and width of the whole native frame, px.
+        limits: The largest file that is taken.
 
     Returns:
         Shape [H, W], uint8 of 0 and 1.
 
     Raises:
-        UnreadableMedia: Broken, or of another size.
+        UnreadableMedia: Broken, too large, or of another size.
     """
+    for piece in mask_pieces(file):
+        check_limits(piece, limits, undecided=True)
     mask = read_pieces(file)
     if mask.shape != shape:
         raise UnreadableMedia(

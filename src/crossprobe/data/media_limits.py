@@ -30,12 +30,18 @@ class MediaLimits(BaseModel):
     frames: int = Field(100_000, gt=0, description="Frames of one file")
 
 
-def check_limits(path: Path, limits: MediaLimits) -> str:
+class UnreadableHeader(UnreadableMedia):
+    """Pillow does not know this kind of image, or it is broken."""
+
+
+def check_limits(path: Path, limits: MediaLimits, undecided: bool = False) -> str:
     """Checks what a file promises in its header.
 
     Args:
         path: The file.
         limits: The largest that is taken.
+        undecided: Let an image pass whose header Pillow does not understand: OpenCV reads more kinds, such as
+            TIFF of 16 bits a colour, and has a limit of its own.
 
     Returns:
         `video`, `image` or `dicom`.
@@ -50,7 +56,12 @@ def check_limits(path: Path, limits: MediaLimits) -> str:
             f"{path}: {megabytes:.0f} MiB, more than the {limits.file_mb} MiB that are taken"
         )
     read = {"image": _image_size, "dicom": _dicom_size, "video": _video_size}[kind]
-    height, width, frames = read(path)
+    try:
+        height, width, frames = read(path)
+    except UnreadableHeader:
+        if undecided:
+            return kind
+        raise
     if height * width > limits.frame_pixels:
         raise UnreadableMedia(
             f"{path}: promises frames of {width}x{height} px, more than the {limits.frame_pixels} pixels "
@@ -74,7 +85,7 @@ def _image_size(path: Path) -> tuple[int, int, int]:
     except Image.DecompressionBombError:
         raise UnreadableMedia(f"{path}: promises far more pixels than any scanner's image has") from None
     except (OSError, ValueError, SyntaxError) as error:
-        raise UnreadableMedia(f"{path}: not an image that can be opened ({type(error).__name__})") from None
+        raise UnreadableHeader(f"{path}: not an image that can be opened ({type(error).__name__})") from None
     return height, width, 1
 
 

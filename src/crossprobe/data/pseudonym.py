@@ -45,6 +45,22 @@ def pseudonym(kind: Kind, name: str, salt: str) -> str:
     return PREFIXES[kind] + digest[:HEX_DIGITS]
 
 
+def crossing_mark(pseudonym_of_patient: str, salt: str) -> str:
+    """Gives what stands for a patient where sites compare their lists on a server.
+
+    Whoever keeps the server can match it with nothing else: in no table and no report is there such a mark.
+
+    Args:
+        pseudonym_of_patient: From `pseudonym`.
+        salt: The same at both sites.
+
+    Returns:
+        32 hex digits of HMAC-SHA256.
+    """
+    message = f"crossing\0{pseudonym_of_patient}".encode()
+    return hmac.new(salt.encode(), message, hashlib.sha256).hexdigest()[:32]
+
+
 def redact(text: str, names: Iterable[str], kind: Kind, salt: str) -> str:
     """Replaces each name that occurs in a text (a file name, say) by its pseudonym.
 

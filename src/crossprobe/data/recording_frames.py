@@ -19,6 +19,7 @@ from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.geometry import square, square_mask
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.mask_files import mask_files, mask_hash, read_mask
+from crossprobe.data.media_limits import check_limits
 from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
 from crossprobe.data.preprocessing import cropped_area, preprocess
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
@@ -143,6 +144,7 @@ def _write(recording: dict[str, Any], settings: FrameSettings, folder: Path, res
 def _survey(path: Path, settings: FrameSettings) -> tuple[int | None, FrameStatistics]:
     """Looks at evenly spread frames to learn the size and where the ultrasound area lies."""
     try:
+        check_limits(path, settings.limits, undecided=True)
         promised = promised_frames(path)
     except OSError as error:
         raise UnreadableMedia(f"{path}: cannot be read ({error.strerror})") from error
@@ -234,7 +236,7 @@ class _FrameWriter:
         if index not in self.masks:
             return None
         try:
-            mask = read_mask(self.masks[index], self.shape)
+            mask = read_mask(self.masks[index], self.shape, self.settings.limits)
         except UnreadableMedia as error:
             reason = str(error).removeprefix(f"{self.masks[index]}: ")
             self.reasons.add(f"label dropped, frame kept: {reason}", f"frame {index}")

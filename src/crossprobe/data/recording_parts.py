@@ -32,6 +32,7 @@ DECODING_CODE = (
     "crossprobe.data.dicom",
     "crossprobe.data.geometry",
     "crossprobe.data.mask_files",
+    "crossprobe.data.media_limits",
     "crossprobe.data.overlay",
     "crossprobe.data.preprocessing",
     "crossprobe.data.recording_frames",
@@ -244,7 +245,7 @@ def _changed(content: RecordingContent) -> bool:
 
 def _transient(result: RecordingFrames) -> bool:
     """Whether the reason may be gone next time: no memory, no network, not the file's own fault."""
-    return not result.rows and any(item.reason.startswith("cannot be read (") for item in result.rejections)
+    return any("cannot be read (" in item.reason for item in result.rejections)
 
 
 def part_is_whole(folder: Path) -> bool:

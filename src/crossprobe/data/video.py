@@ -133,18 +133,24 @@ def read_image(path: Path | str, binary: bool = False) -> np.ndarray:
         Shape [H, W], uint8.
 
     Raises:
-        UnreadableMedia: The file is missing, empty or broken.
+        UnreadableMedia: The file is missing, empty, broken or larger than the memory.
     """
     path = Path(path)
     if not path.is_file() or path.stat().st_size == 0:
         raise UnreadableMedia(f"{path}: missing or zero bytes")
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise UnreadableMedia(f"{path}: not an image that can be decoded (truncated, or of another format)")
-    if binary:
-        colours = image[:, :, :3] if image.ndim == 3 else image[:, :, None]
-        return np.asarray((colours > 0).any(axis=2), dtype=np.uint8)
-    return grey(image)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is None:
+            raise UnreadableMedia(
+                f"{path}: not an image that can be decoded (truncated, or of another format)"
+            )
+        if binary:
+            colours = image[:, :, :3] if image.ndim == 3 else image[:, :, None]
+            return np.asarray((colours > 0).any(axis=2), dtype=np.uint8)
+        return grey(image)
+    except (cv2.error, MemoryError) as error:
+        # OpenCV's own limit of pixels, or no memory for them.
+        raise UnreadableMedia(f"{path}: cannot be read ({type(error).__name__})") from error
 
 
 def grey(image: np.ndarray) -> np.ndarray:

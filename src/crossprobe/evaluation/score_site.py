@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.geometry import unsquare
-from crossprobe.data.video import read_image
+from crossprobe.data.mask_files import read_pieces
 from crossprobe.evaluation.score_settings import SiteScoring
 from crossprobe.evaluation.segmentation import score_frames
 from crossprobe.fusion.ensemble import Ensemble
@@ -42,9 +43,9 @@ def score_site(
         frames = store.manifest.iloc[batch]
         for row in batch:
             store.native_mask(int(row))  # refuses a mask that was edited after the frames stage
-        references = [read_image(path, binary=True) for path in frames["mask_path"]]
+        references = [read_pieces(Path(path)) for path in frames["mask_path"]]
         known = frames["truth_path"].notna().to_numpy()
-        truths = [read_image(path, binary=True) for path in frames["truth_path"][known]]
+        truths = [read_pieces(Path(path)) for path in frames["truth_path"][known]]
         for arm, fused in ensemble.predict(store.images(batch)).items():
             maps = fused.probability.squeeze(1).cpu().numpy()
             native = [

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from crossprobe.data.pseudonym import crossing_mark
 from crossprobe.errors import CrossprobeError, LeakageFound
+from crossprobe.pipelines.ledger import KEY_VARIABLE, OWN_PATIENTS, PUBLIC_KEY, pseudonym_key
 from crossprobe.run_context import run_context
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def publish(
         settings: Where.
         kind: What it is, such as `encoders`.
         checkpoints: By name.
-        note: Plain data that go with them: hashes, temperatures, pseudonyms, figures.
+        note: Plain data that go with them: hashes, temperatures, marks of patients, means.
 
     Returns:
         The run's id and the SHA-256 of each weights file.
@@ -123,24 +125,57 @@ def fetch(
     return checkpoints, {**note, "run": run.info.run_id}
 
 
-def refuse_shared_patients(site: str, mine: Sequence[str], other: str, theirs: Sequence[str]) -> None:
-    """Stops if a patient was scanned at both sites; compares pseudonyms, which need one key at both.
+def patients_note(site: str, kind: str, patients: Iterable[str]) -> dict[str, Any]:
+    """Describes the patients of a site so that the other one can tell whether it has some of them.
 
     Args:
         site: This site.
-        mine: Its patients.
-        other: The other site.
-        theirs: Its patients.
+        kind: Its kind of raw data.
+        patients: Its patients' pseudonyms; they stay here.
+
+    Returns:
+        A mark for each patient, and one of the key, for a note.
 
     Raises:
-        LeakageFound: Names them.
+        CrossprobeError: They are a clinic's patients and the key is the public one.
+    """
+    key = pseudonym_key()
+    if kind in OWN_PATIENTS and key == PUBLIC_KEY:
+        raise CrossprobeError(
+            f"site {site!r} has patients of its own (layout '{kind}'), and their pseudonyms are made with "
+            f"the public key: set {KEY_VARIABLE} to a secret that both sites know, and run all of it again"
+        )
+    return {"patients": sorted(crossing_mark(patient, key) for patient in patients), "key": _key_mark()}
+
+
+def refuse_shared_patients(site: str, mine: Iterable[str], other: str, note: Mapping[str, Any]) -> None:
+    """Stops if a patient was scanned at both sites.
+
+    Args:
+        site: This site.
+        mine: Its patients' pseudonyms.
+        other: The other site.
+        note: What it published, with `patients_note` in it.
+
+    Raises:
+        LeakageFound: Names the patients, or says why nobody can know.
     """
     from crossprobe.data.leakage import audit_sites
 
-    if not theirs:
+    if not note.get("patients"):
         raise LeakageFound(f"site {other!r} published no list of patients, so nobody knows whether {site!r} "
                            "shares some; publish again")  # fmt: skip
-    audit_sites({site: list(mine), other: list(theirs)})
+    if note.get("key") != _key_mark():
+        raise LeakageFound(
+            f"sites {site!r} and {other!r} have different keys in {KEY_VARIABLE}, so nobody knows whether "
+            "they share patients; set the same one at both and run both again"
+        )
+    known = {crossing_mark(patient, pseudonym_key()): patient for patient in mine}
+    audit_sites({site: list(known.values()), other: [known.get(mark, mark) for mark in note["patients"]]})
+
+
+def _key_mark() -> str:
+    return crossing_mark("the key itself", pseudonym_key())
 
 
 def _client() -> MlflowClient:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # written into reports and experiment records. The public one is good enough for public data only.
 KEY_VARIABLE = "CROSSPROBE_SALT"
 PUBLIC_KEY = "public-data-only"
+# The other kinds of raw data are generated or published.
+OWN_PATIENTS = ("wrist", "image_folder")
 
 
 def pseudonym_key() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from crossprobe.evaluation.promotion_gate import Check
 from crossprobe.prediction.package import Package, index_hash
-from crossprobe.tracking.registry import FINGERPRINT, PACKAGE_HASH, PREFIX, Registry
+from crossprobe.tracking.registry import FINGERPRINT, ORDER, PACKAGE_HASH, PREFIX, WITHDRAWN, Registry
 from crossprobe.tracking.stage import StageRun
 
 GATE, COMPARED, REASONS = PREFIX + "gate", PREFIX + "compared_with", PREFIX + "gate_reasons"
@@ -19,6 +19,10 @@ def act(
     package: Package, logged: dict[str, Any], checks: Sequence[Check], name: str, run: StageRun
 ) -> dict[str, Any]:
     """Registers the version and promotes it if every check holds.
+
+    A version that is there already is judged again, for the champion may be another one by now, or the run
+    that made it died before it was judged. One that was champion once stays where it is: a person took it
+    out of use, or another model took its place.
 
     Args:
         package: The model.
@@ -33,18 +37,10 @@ def act(
     registry = Registry(run.uri, name)
     version, new = registry.register(logged["model_uri"], run.parent, _tags(package, logged, run))
     passed = all(check.passed for check in checks)
-    reasons = [f"{'holds' if check.passed else 'FAILS'}: {check.name}: {check.finding}" for check in checks]
     champion = logged["champion"]
-    if new:
-        registry.annotate(
-            version,
-            {
-                GATE: PASSED if passed else REFUSED,
-                COMPARED: "" if champion is None else str(champion),
-                REASONS: "\n".join(reasons),
-            },
-        )
-    outcome = _outcome(registry, version, new, passed, champion)
+    if champion != version:
+        _write_down(registry, version, checks, champion)
+    outcome = _outcome(registry, version, passed, champion)
     decision = {
         "model": name,
         "version": version,
@@ -62,11 +58,28 @@ def act(
     return decision
 
 
-def _outcome(registry: Registry, version: int, new: bool, passed: bool, champion: int | None) -> str:
-    if not new:
-        return "this very model is registered already; nothing was changed"
+def _write_down(registry: Registry, version: int, checks: Sequence[Check], champion: int | None) -> None:
+    """Tags the version with what the gate found; should this die half-way, the version counts as refused."""
+    reasons = [f"{'holds' if check.passed else 'FAILS'}: {check.name}: {check.finding}" for check in checks]
+    compared = "" if champion is None else str(champion)
+    registry.annotate(version, {GATE: REFUSED, COMPARED: compared, REASONS: "\n".join(reasons)})
+    if all(check.passed for check in checks):
+        registry.annotate(version, {GATE: PASSED})
+
+
+def _outcome(registry: Registry, version: int, passed: bool, champion: int | None) -> str:
+    if champion == version:
+        registry.promote(version, "", instead_of=version)  # ends a promotion that died half-way
+        return "this very model is the champion already; nothing was changed"
     if not passed:
         return "challenger; a check of the gate fails (see `crossprobe models`), the champion stays"
+    tags = registry.tags(version)
+    if tags.get(ORDER) and registry.champion() != version:
+        why = f"withdrawn ({tags[WITHDRAWN]})" if tags.get(WITHDRAWN) else "replaced"
+        return (
+            f"every check holds, but it was champion before and was {why}; to use it again: "
+            f"`crossprobe promote {version}`"
+        )
     if registry.promote(version, "passed the gate", instead_of=champion):
         return "champion"
     return (

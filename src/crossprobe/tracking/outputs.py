@@ -16,7 +16,9 @@ BATCH = 1000
 HASH_KEYS = ("hash", "fingerprint", "manifest_hash")
 
 
-def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, value: Any) -> None:
+def record(
+    client: MlflowClient, parent: str, run: str, kind: str, name: str, value: Any, *, whole: bool = True
+) -> None:
     """Records one output.
 
     Args:
@@ -29,6 +31,8 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
             (a flat dictionary: numbers become metrics, words become tags, on the parent too).
         name: Data set name; becomes the artifact's name.
         value: The output.
+        whole: Whether the output itself may be kept. If not, only means, curves, hashes, counts and facts of
+            it are, for the rows of a table, the points of a figure and the lists of a split are patients.
 
     Raises:
         ValueError: If the kind is not one of these.
@@ -47,7 +51,12 @@ def record(client: MlflowClient, parent: str, run: str, kind: str, name: str, va
         raise ValueError(
             f"catalog entry {name}: metadata.track is '{kind}', expected one of {sorted(writers)}"
         )
-    writers[kind](client, parent, run, name, value)
+    if whole or kind not in ("figure", "page"):
+        writers[kind](client, parent, run, name, value)
+    if whole and kind in ("table", "scores", "headline"):
+        client.log_text(run, value.to_csv(index=False), f"tables/{name}.csv")
+    if whole and kind == "hashes" and isinstance(value, dict):
+        client.log_text(run, json.dumps(value, indent=2, default=str), f"{name}.json")
 
 
 def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
@@ -70,18 +79,16 @@ def _scores(client: MlflowClient, parent: str, run: str, name: str, value: pd.Da
     means = table_means(patient_scores(value))[["arm", "site", "metric", "mean"]].dropna()
     for arm, site, metric, mean in means.itertuples(index=False, name=None):
         client.log_metric(run, f"{site}/{arm}/{metric}", mean)
-    _table(client, parent, run, name, value)
 
 
 def _headline(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
     means = value.groupby(["site", "arm", "metric"])["value"].mean().dropna()
     for site, arm, metric, mean in means.reset_index().itertuples(index=False, name=None):
         client.log_metric(parent, f"{site}/{arm}/{metric}", mean)
-    _table(client, parent, run, name, value)
 
 
 def _table(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
-    client.log_text(run, value.to_csv(index=False), f"tables/{name}.csv")
+    client.log_metric(run, f"rows/{name}", len(value))
 
 
 def _figure(client: MlflowClient, parent: str, run: str, name: str, value: Any) -> None:
@@ -104,8 +111,6 @@ def _hashes(client: MlflowClient, parent: str, run: str, name: str, value: Any) 
     tags = [RunTag(f"{name}.{key}", str(content)) for key, content in found.items() if content is not None]
     for target in {run, parent}:
         client.log_batch(target, tags=tags)
-    if isinstance(value, dict):
-        client.log_text(run, json.dumps(value, indent=2, default=str), f"{name}.json")
 
 
 def _facts(client: MlflowClient, parent: str, run: str, name: str, value: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ def promote_by_hand(registry: Registry, version: int, force: str | None) -> str:
     """
     champion = registry.champion()
     if champion == version:
+        # If a promotion of it died half-way, this ends it.
+        registry.promote(version, "", instead_of=version)
         return f"{registry.name} version {version} is the champion already"
     tags = registry.tags(version)
     if force is not None and not force.strip():

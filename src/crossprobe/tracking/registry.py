@@ -2,11 +2,16 @@
 
 Everything that is known about a version stands in its own tags, so that two writers never edit one text. The
 order in which versions became champion is a counter, not a time: clocks jump.
+
+An alias and tags cannot change in one step. So a move of the champion is written down first, then the alias
+moves, then the tags follow. If the process dies in between, the alias says what became of it: where it has
+moved, whoever comes next writes the tags; where it has not, the move is forgotten.
 """
 
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +33,7 @@ ORDER = PREFIX + "champion_order"
 SINCE = PREFIX + "champion_since"
 REASON = PREFIX + "champion_reason"
 WITHDRAWN = PREFIX + "withdrawn"
+MOVE = PREFIX + "champion_move"
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,8 @@ class Registry:
     def register(self, source: str, run_id: str, tags: Mapping[str, str]) -> tuple[int, bool]:
         """Makes a version and points `challenger` at it; a model that is there already is not made twice.
 
+        Where a run died before it could point `challenger` at the newest version, that is made good.
+
         Args:
             source: URI of the logged model.
             run_id: Run that made it.
@@ -130,6 +138,7 @@ class Registry:
         with registry_lock(self.uri):
             known = self.version_with(tags[FINGERPRINT])
             if known is not None:
+                self._point_at_newest(known)
                 return known, False
             self._ensure_model()
             made = self.client.create_model_version(
@@ -159,7 +168,11 @@ class Registry:
         """
         self.tags(version)
         with registry_lock(self.uri):
-            if self.champion() != instead_of:
+            self._end_move()
+            present = self.champion()
+            if present == version:
+                return True
+            if present != instead_of:
                 return False
             orders = [int(found.tags.get(ORDER, 0)) for found in self._versions()]
             marks = {
@@ -168,43 +181,42 @@ class Registry:
                 REASON: reason,
                 WITHDRAWN: "",
             }
-            for key, value in marks.items():
-                self.client.set_model_version_tag(self.name, str(version), key, value)
-            self.client.set_registered_model_alias(self.name, CHAMPION, str(version))
-            if self._aliases().get(CHALLENGER) == version:
-                self.client.delete_registered_model_alias(self.name, CHALLENGER)
+            self._move(version, version, marks)
             return self.champion() == version
 
     def rollback(self, reason: str) -> tuple[int, int]:
         """Makes the champion before the present one champion again.
 
         Args:
-            reason: Kept with the version that is withdrawn.
+            reason: Kept with the version that is withdrawn; not empty.
 
         Returns:
             The version withdrawn and the one in use now.
 
         Raises:
-            RegistryError: There is no champion, or none before it.
+            RegistryError: No reason, there is no champion, or none before it.
         """
+        if not reason.strip():
+            raise RegistryError("a rollback needs a reason, such as --reason 'misses the distal end'")
         with registry_lock(self.uri):
+            self._end_move()
             present = self.champion()
             if present is None:
                 raise RegistryError(f"{self.name} has no champion to roll back from; {self._known()}")
-            orders = {
-                int(found.version): int(found.tags[ORDER])
-                for found in self._versions()
-                if found.tags.get(ORDER) and not found.tags.get(WITHDRAWN)
+            versions = {int(found.version): found.tags for found in self._versions()}
+            here = int(versions[present].get(ORDER, 0))
+            before = {
+                version: int(tags[ORDER])
+                for version, tags in versions.items()
+                if tags.get(ORDER) and not tags.get(WITHDRAWN) and int(tags[ORDER]) < here
             }
-            before = {version: order for version, order in orders.items() if order < orders.get(present, 0)}
             if not before:
                 raise RegistryError(
                     f"{self.name}: version {present} is the first champion, there is none to go back to; "
                     "name one with `crossprobe promote VERSION --force REASON`"
                 )
             back = max(before, key=lambda version: before[version])
-            self.client.set_model_version_tag(self.name, str(present), WITHDRAWN, reason)
-            self.client.set_registered_model_alias(self.name, CHAMPION, str(back))
+            self._move(back, present, {WITHDRAWN: reason})
             return present, back
 
     def annotate(self, version: int, tags: Mapping[str, str]) -> None:
@@ -217,6 +229,33 @@ class Registry:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, str(version), key, value)
 
+    def _move(self, champion: int, marked: int, marks: Mapping[str, str]) -> None:
+        """Moves the alias, and then gives a version its tags; the caller holds the lock."""
+        move = {"champion": champion, "marked": marked, "marks": dict(marks)}
+        self.client.set_registered_model_tag(self.name, MOVE, json.dumps(move))
+        self.client.set_registered_model_alias(self.name, CHAMPION, str(champion))
+        self._end_move()
+
+    def _end_move(self) -> None:
+        """Ends the move that is written down, whoever began it."""
+        text = self._model().tags.get(MOVE)
+        if not text:
+            return
+        move, aliases = json.loads(text), self._aliases()
+        if aliases.get(CHAMPION) == move["champion"]:
+            self.annotate(move["marked"], move["marks"])
+            if aliases.get(CHALLENGER) == move["champion"]:
+                self.client.delete_registered_model_alias(self.name, CHALLENGER)
+        self.client.set_registered_model_tag(self.name, MOVE, "")
+
+    def _point_at_newest(self, version: int) -> None:
+        """Points `challenger` at a version that is the newest and never was champion."""
+        aliases, newest = self._aliases(), self._versions()[0]
+        if int(newest.version) != version or newest.tags.get(ORDER) or aliases.get(CHAMPION) == version:
+            return
+        if aliases.get(CHALLENGER) != version:
+            self.client.set_registered_model_alias(self.name, CHALLENGER, str(version))
+
     def _ensure_model(self) -> None:
         try:
             self.client.create_registered_model(
@@ -227,15 +266,17 @@ class Registry:
                 raise
 
     def _aliases(self) -> dict[str, int]:
+        return {alias: int(version) for alias, version in self._model().aliases.items()}
+
+    def _model(self) -> Any:
         try:
-            found = self.client.get_registered_model(self.name)
+            return self.client.get_registered_model(self.name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             raise RegistryError(
                 f"no model named {self.name} in {self.uri}; {known_models(self.client)}"
             ) from None
-        return {alias: int(version) for alias, version in found.aliases.items()}
 
     def _versions(self) -> list[Any]:
         self._aliases()  # says which names there are if this one does not exist

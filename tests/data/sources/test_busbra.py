@@ -121,3 +121,13 @@ def test_the_published_counts(real_data, device, images, patients):
     assert (len(recordings), recordings["patient"].nunique()) == (images, patients)
     assert rejections.empty
     assert set(recordings["class"]) == {"benign", "malignant"}
+
+
+@pytest.mark.parametrize("name", ["Images/bus_0000-l.png", "Masks/mask_0000-l.png"])
+def test_a_link_that_leads_out_is_rejected(folder, tmp_path_factory, name):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    (folder / name).rename(secret)
+    (folder / name).symlink_to(secret)
+    recordings, rejections = read(BusBraSettings(folder=folder), "target", SALT)
+    assert len(recordings) == 2
+    assert rejections["reason"].tolist() == [f"file is a link that leads out of {name.split('/')[0]}/"]

@@ -69,6 +69,33 @@ def test_a_folder_full_of_masks_is_an_empty_class(put, tmp_path):
     assert ("benign/", "class folder holds no image") in faults
 
 
+def test_links_are_followed_to_files_inside_only(put, tmp_path):
+    root = tmp_path / "data"
+    put("data/benign/a.png")
+    put("data/malignant/b.png")
+    put("elsewhere/secret.png")
+    folder = root / "benign"
+    for name, target in {
+        "loop": "..", "out": tmp_path / "elsewhere", "secret.png": tmp_path / "elsewhere/secret.png",
+        "secret_mask.png": tmp_path / "elsewhere/secret.png", "gone.png": "none.png", "self.png": "self.png",
+        "inside.png": "../malignant/b.png",
+    }.items():  # fmt: skip
+        (folder / name).symlink_to(target)
+    (root / "linked").symlink_to(folder)
+    # The folder of the data may be a link itself.
+    (tmp_path / "by another name").symlink_to(root)
+    for place in (root, tmp_path / "by another name"):
+        images, faults = find_images(place, ())
+        assert [image.name for image in images] == ["benign/a.png", "benign/inside.png", "malignant/b.png"]
+        not_followed = "a link to a folder; such links are not followed"
+        leads_out = "a link that leads out of the folder of the data"
+        assert dict(faults) == {
+            "linked/": not_followed, "benign/loop": not_followed, "benign/out": not_followed,
+            "benign/secret.png": leads_out, "benign/secret_mask.png": leads_out,
+            "benign/gone.png": "a link that leads nowhere", "benign/self.png": "a link that leads nowhere",
+        }  # fmt: skip
+
+
 def test_no_class_folders(put, tmp_path):
     put("a.png")
     with pytest.raises(InvalidMetadata, match="expected a folder a class with images in it, found none"):

@@ -119,3 +119,13 @@ def test_the_sample_with_the_published_table(real_data):
     count = int(missing["item"].iloc[0].split(" ")[0].replace(",", ""))
     # 711 + 3,092 + 1,040 + 1,718 rows show one of the four planes.
     assert count + len(recordings) == 6561
+
+
+def test_a_link_that_leads_out_is_rejected(site, tmp_path_factory):
+    folder = site(*FOUR)
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.png"
+    (folder / "Images/P0.png").rename(secret)
+    (folder / "Images/P0.png").symlink_to(secret)
+    recordings, rejections = read(folder)
+    assert len(recordings) == 3
+    assert rejections["reason"].tolist() == ["file is a link that leads out of Images/"]

@@ -123,6 +123,15 @@ def test_a_corrupt_image_is_rejected_and_the_rest_goes_on(two_classes):
     assert not rejections["item"].str.contains("Anna").any()
 
 
+@pytest.mark.parametrize("side", [20_000, 60_000])
+def test_an_image_that_promises_gigapixels_is_rejected_and_the_rest_goes_on(two_classes, hollow_png, side):
+    hollow_png(two_classes.root / "benign/bomb.png", side)
+    recordings, rejections = two_classes.read()
+    assert len(recordings) == 6
+    assert len(rejections) == 1
+    assert "promises" in rejections["reason"][0]
+
+
 def test_one_three_four_channels_and_sixteen_bits(two_classes):
     grey = two_classes.image("benign/grey.png")
     two_classes.image("benign/colour.png", cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))

@@ -266,3 +266,23 @@ def test_a_link_that_leads_out_of_the_folder_is_rejected(wrist, tmp_path):
     assert reasons.count("file is a link that leads out of videos/") == 1
     assert reasons.count("no such file under videos/") == 1
     assert reasons.count("file must lie under videos/") == 2
+
+
+@pytest.mark.parametrize("kind", ["masks", "truths"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_masks_that_are_links_out_of_the_folder_cost_the_recording(wrist, tmp_path, kind, whole):
+    for name in ("a.avi", "b.avi"):
+        wrist.video(name, name)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    cv2.imwrite(str(elsewhere / "000000.png"), np.zeros((4, 4), np.uint8))
+    folder = wrist.folder / kind / "a"
+    if whole:
+        folder.parent.mkdir(exist_ok=True)
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir(parents=True)
+        (folder / "000000.png").symlink_to(elsewhere / "000000.png")
+    recordings, rejections = wrist.read()
+    assert len(recordings) == 1
+    assert f"{kind} of this file are links that lead out of {kind}/" in rejections["reason"].tolist()

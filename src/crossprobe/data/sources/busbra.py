@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.data.manifest import RecordingSchema, Rejection, checked, rejection_table
 from crossprobe.data.pseudonym import pseudonym
+from crossprobe.data.sources.links import leads_out
 from crossprobe.data.sources.table_file import read_table
 from crossprobe.errors import InvalidMetadata
 
@@ -60,7 +61,7 @@ def read(settings: BusBraSettings, site: str, salt: str) -> tuple[pd.DataFrame, 
         where = f"bus_data.csv row {int(str(index)) + 2}, {row['ID']}"
         image = settings.folder / "Images" / f"{row['ID']}.png"
         mask = settings.folder / "Masks" / f"{row['ID'].replace('bus_', 'mask_', 1)}.png"
-        reason = _fault(row, repeated, image)
+        reason = _fault(row, repeated, image, mask)
         if reason:
             rejections.append(Rejection(site, STAGE, where, reason))
             continue
@@ -77,14 +78,19 @@ def read(settings: BusBraSettings, site: str, salt: str) -> tuple[pd.DataFrame, 
     return checked(recordings, RecordingSchema, str(table_path)), rejection_table(rejections)
 
 
-def _fault(row: pd.Series, repeated: set[str], image: Path) -> str | None:
+def _fault(row: pd.Series, repeated: set[str], image: Path, mask: Path) -> str | None:
     if not row["ID"] or not row["Case"]:
         return "ID and Case must not be empty"
     if row["ID"] != PurePosixPath(row["ID"].replace("\\", "/")).name:
         return "ID must be a plain file name"
     if row["ID"] in repeated:
         return "duplicate: this ID stands in several rows; keep the right one"
-    return None if image.is_file() else "no such file under Images/"
+    if not image.is_file():
+        return "no such file under Images/"
+    for file in (image, mask):
+        if file.is_symlink() and leads_out(file, file.parent):
+            return f"file is a link that leads out of {file.parent.name}/"
+    return None
 
 
 def _recording(row: pd.Series, image: Path, mask: Path, site: str, salt: str) -> dict[str, Any]:

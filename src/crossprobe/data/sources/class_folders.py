@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from crossprobe.data.sources.links import leads_out
 from crossprobe.data.video import IMAGE_SUFFIXES
 from crossprobe.errors import InvalidMetadata
 
+NOT_FOLLOWED = "a link to a folder; such links are not followed"
 MASK_NAME = re.compile(r"(?P<image>.+?)[ _-]mask(?:[ _-]?\d+)?", re.IGNORECASE)
 
 
@@ -31,7 +33,7 @@ class FolderFault(NamedTuple):
 
 
 def class_folders(root: Path, classes: Sequence[str]) -> list[Path]:
-    """Lists the folders of the classes.
+    """Lists the folders of the classes; a link to a folder is none.
 
     Args:
         root: Holds a folder a class.
@@ -46,7 +48,7 @@ def class_folders(root: Path, classes: Sequence[str]) -> list[Path]:
     found = {
         folder.name: folder
         for folder in (sorted(root.iterdir()) if root.is_dir() else [])
-        if folder.is_dir() and not folder.name.startswith((".", "__"))
+        if folder.is_dir() and not folder.is_symlink() and not folder.name.startswith((".", "__"))
     }
     if not found:
         raise InvalidMetadata(f"{root}: expected a folder a class with images in it, found none")
@@ -62,6 +64,8 @@ def class_folders(root: Path, classes: Sequence[str]) -> list[Path]:
 def find_images(root: Path, classes: Sequence[str]) -> tuple[list[FolderImage], list[FolderFault]]:
     """Finds the images of each class; a file `NAME_mask*` beside the image NAME is its mask and no image.
 
+    Links to folders are not followed, and a file that is a link out of the root is a fault.
+
     Args:
         root: Holds a folder a class, each of any depth.
         classes: Those wanted; all where empty.
@@ -73,23 +77,41 @@ def find_images(root: Path, classes: Sequence[str]) -> tuple[list[FolderImage], 
         InvalidMetadata: As `class_folders`.
     """
     images: list[FolderImage] = []
-    faults: list[FolderFault] = []
+    faults = [
+        FolderFault(f"{link.name}/", NOT_FOLLOWED)
+        for link in (sorted(root.iterdir()) if root.is_dir() else [])
+        if link.is_symlink() and link.is_dir() and (not classes or link.name in classes)
+    ]
     for folder in class_folders(root, classes):
         found = len(images)
-        for entry in _entries(folder):
+        for entry in _entries(folder, root, faults):
             _sort_out(entry, folder, root, images, faults)
         if len(images) == found:
             faults.append(FolderFault(f"{folder.name}/", "class folder holds no image"))
     return images, faults
 
 
-def _entries(folder: Path) -> Iterator[list[Path]]:
+def _entries(folder: Path, root: Path, faults: list[FolderFault]) -> Iterator[list[Path]]:
     """Yields the visible files of each folder below."""
-    files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
-    yield [file for file in files if file.is_file()]
-    for inner in files:
-        if inner.is_dir():
-            yield from _entries(inner)
+    plain, folders = [], []
+    for entry in sorted(folder.iterdir()):
+        name = entry.relative_to(root).as_posix()
+        if entry.name.startswith("."):
+            continue
+        if entry.is_symlink() and entry.is_dir():
+            # No slash behind the name: only folders of classes are sure to be named after no patient.
+            faults.append(FolderFault(name, NOT_FOLLOWED))
+        elif entry.is_symlink() and not entry.exists():
+            faults.append(FolderFault(name, "a link that leads nowhere"))
+        elif entry.is_symlink() and leads_out(entry, root):
+            faults.append(FolderFault(name, "a link that leads out of the folder of the data"))
+        elif entry.is_dir():
+            folders.append(entry)
+        elif entry.is_file():
+            plain.append(entry)
+    yield plain
+    for inner in folders:
+        yield from _entries(inner, root, faults)
 
 
 def _sort_out(

@@ -17,6 +17,7 @@ from crossprobe.data.duplicates import DuplicateSettings
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.pseudonym import pseudonym
 from crossprobe.data.sources.labelled_images import STAGE, LabelledImage, image_recordings
+from crossprobe.data.sources.links import leads_out
 from crossprobe.data.sources.table_file import read_table
 from crossprobe.errors import InvalidMetadata
 
@@ -107,7 +108,12 @@ def _fault(row: pd.Series, repeated: set[str], files: dict[str, Path]) -> str | 
         return "duplicate: this Image_name stands in several rows; keep the right one"
     if row["Plane"] not in PLANES:
         return f"Plane is {row['Plane']!r}, expected one of {', '.join(PLANES)}"
-    return None if row["Image_name"] in files else "row has no file under Images/"
+    file = files.get(row["Image_name"])
+    if file is None:
+        return "row has no file under Images/"
+    if file.is_symlink() and leads_out(file, file.parent):
+        return "file is a link that leads out of Images/"
+    return None
 
 
 def _image(row: pd.Series, file: Path, where: str) -> LabelledImage:

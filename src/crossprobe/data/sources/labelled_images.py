@@ -21,6 +21,7 @@ from crossprobe.data.duplicates import (
 from crossprobe.data.fingerprint import file_hash
 from crossprobe.data.image_groups import ImageGroups, join_groups
 from crossprobe.data.manifest import RecordingSchema, Rejection, checked, rejection_table
+from crossprobe.data.media_limits import check_limits
 from crossprobe.data.pseudonym import pseudonym
 from crossprobe.data.video import read_image
 from crossprobe.errors import InvalidMetadata, UnreadableMedia
@@ -179,6 +180,7 @@ def _readable(
     traits: list[ImageTraits] = []
     for image in track(images, "looking for copies", total=len(images)):
         try:
+            check_limits(image.path, settings.limits, undecided=True)
             traits.append(image_traits(read_image(image.path)))
         except UnreadableMedia as error:
             reason = str(error).removeprefix(f"{image.path}: ")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crossprobe.data import dicom
 from crossprobe.data.manifest import RecordingSchema, Rejection, checked, rejection_table
 from crossprobe.data.pseudonym import pseudonym, redact
+from crossprobe.data.sources.links import leads_out
 from crossprobe.data.sources.table_file import parse_spacing, read_table
 from crossprobe.data.video import MEDIA_SUFFIXES
 from crossprobe.errors import InvalidMetadata, UnreadableMedia
@@ -110,9 +111,9 @@ class _Reader:
                 raise InvalidMetadata("file must lie under videos/")
             if not path.is_file():
                 raise InvalidMetadata("no such file under videos/")
-            if not path.resolve().is_relative_to((self.settings.folder / "videos").resolve()):
+            if leads_out(path, self.settings.folder / "videos"):
                 raise InvalidMetadata("file is a link that leads out of videos/")
-            masks = self._labels("masks", stem)
+            masks, truths = (self._labels(kind, stem) for kind in ("masks", "truths"))
             if masks is not None and stems[stem] > 1:
                 raise InvalidMetadata(f"{stems[stem]} files share the masks of this stem; rename them")
             spacing = parse_spacing(row["spacing_mm"])
@@ -133,12 +134,18 @@ class _Reader:
             "spacing_mm": spacing,
             "class": row["class"] or "unknown",
             "masks": masks,
-            "truths": self._labels("truths", stem),
+            "truths": truths,
         }
 
     def _labels(self, kind: str, stem: str) -> str | None:
-        folder = self.settings.folder / kind / stem
-        return str(folder.resolve()) if folder.is_dir() else None
+        root = self.settings.folder / kind
+        folder = root / stem
+        if not folder.is_dir():
+            return None
+        links = (entry for entry in folder.iterdir() if entry.is_symlink() and entry.exists())
+        if leads_out(folder, root) or any(leads_out(link, root) for link in links):
+            raise InvalidMetadata(f"{kind} of this file are links that lead out of {kind}/")
+        return str(folder.resolve())
 
     def _reject_unlisted(self, kind: str, listed: set[str]) -> None:
         folder = self.settings.folder / kind

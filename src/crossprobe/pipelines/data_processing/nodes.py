@@ -20,6 +20,7 @@ from crossprobe.pipelines.data_processing.settings import RawSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.ledger import (
     KEY_VARIABLE,
+    OWN_PATIENTS,
     PUBLIC_KEY,
     collection_of,
     open_ledger,
@@ -62,7 +63,7 @@ def ingest(
     from crossprobe.data.settling import unsettled_files
 
     key = pseudonym_key()
-    if raw.kind in ("wrist", "image_folder") and key == PUBLIC_KEY:
+    if raw.kind in OWN_PATIENTS and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
     recordings, rejections = _read(raw, raw_record, site, key, ledger)
     if raw.half != "all":

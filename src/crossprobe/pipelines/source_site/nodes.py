@@ -22,7 +22,7 @@ def fetch_encoders(
 
     encoders, note = fetch(settings, "encoders", names, "target_site")
     mine = [patient for part in split["parts"].values() for patient in part]
-    refuse_shared_patients("source", mine, "target", note["patients"])
+    refuse_shared_patients("source", mine, "target", note)
     received = {key: note[key] for key in ("run", "split_hash", "manifest_hash")}
     return received, *(encoders[name] for name in names)
 
@@ -36,13 +36,13 @@ def publish_models(
     names: tuple[str, ...],
 ) -> dict[str, Any]:
     """Hands over the segmenters with their temperatures and scores (checkpoints, calibrations, scores)."""
-    from crossprobe.pipelines.exchange import publish
+    from crossprobe.pipelines.exchange import patients_note, publish
 
     count = len(names)
     checkpoints: dict[str, Checkpoint] = dict(zip(names, made[:count], strict=True))
     note = {
         "site": "source",
-        "patients": sorted(patient for part in split["parts"].values() for patient in part),
+        **patients_note("source", facts["data"], (p for part in split["parts"].values() for p in part)),
         "split_hash": split["hash"],
         "manifest_hash": facts["manifest_hash"],
         "encoders": received["run"],

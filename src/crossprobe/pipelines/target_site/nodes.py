@@ -15,12 +15,12 @@ def publish_encoders(
     *encoders: Checkpoint,
     names: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Hands over the encoders with hashes of the data they saw, and pseudonyms for the check of patients."""
-    from crossprobe.pipelines.exchange import publish
+    """Hands over the encoders with hashes of the data they saw, and marks for the check of patients."""
+    from crossprobe.pipelines.exchange import patients_note, publish
 
     note = {
         "site": "target",
-        "patients": sorted(patient for part in split["parts"].values() for patient in part),
+        **patients_note("target", facts["data"], (p for part in split["parts"].values() for p in part)),
         "split_hash": split["hash"],
         "manifest_hash": facts["manifest_hash"],
     }

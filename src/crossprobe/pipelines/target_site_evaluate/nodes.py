@@ -21,7 +21,7 @@ def fetch_models(
 
     models, note = fetch(settings, "models", names, "source_site")
     mine = [patient for part in split["parts"].values() for patient in part]
-    refuse_shared_patients("target", mine, "source", note["patients"])
+    refuse_shared_patients("target", mine, "source", note)
     received = {key: note[key] for key in ("run", "encoders", "split_hash", "manifest_hash", "scores")}
     return received, *(models[name] for name in names), *(note["calibration"][name] for name in names)
 
