@@ -19,7 +19,7 @@ from benchmarks.report import table, write_json
 from benchmarks.scale import choose_scale
 from benchmarks.timing import Result
 from crossprobe.training.runtime import resolve
-from crossprobe.training.settings import RuntimeSettings
+from crossprobe.training.settings import InferenceSettings, RuntimeSettings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - the plain loop draws as plain loops do
     runtime = resolve(
-        RuntimeSettings(device=options.device, precision=options.precision, threads=options.threads)
+        RuntimeSettings(
+            device=options.device,
+            precision=options.precision,
+            threads=options.threads,
+            inference=InferenceSettings(compiled=options.compile),
+        )
     )
     scale = choose_scale(options.model, runtime.device, options.quick, options.repeats)
     print(f"running on {runtime.describe()}", file=sys.stderr, flush=True)

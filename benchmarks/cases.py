@@ -17,7 +17,6 @@ from benchmarks.frames import BenchmarkFrames
 from benchmarks.machine import Machine
 from benchmarks.scale import Scale
 from benchmarks.timing import Result, Work, compare
-from crossprobe.fusion.inference_settings import InferenceSettings
 from crossprobe.fusion.predictor import Branch, Predictor
 from crossprobe.models.input_scaling import InputScaling
 from crossprobe.models.masked_image_model import MaskedImageModel
@@ -244,7 +243,7 @@ def inference(bench: Bench) -> Iterator[Result]:
     for module in modules:
         runtime.prepare(module)
     branches = [Branch(module, InputScaling()) for module in modules]
-    predictor = Predictor(branches, runtime, InferenceSettings(compiled=bench.compiled))
+    predictor = Predictor(branches, runtime)
     for count, name in ((bench.scale.inference_batch, "batched"), (1, "one at a time")):
         images = torch.from_numpy(bench.frames.images(np.arange(count) % len(bench.frames)))
 

@@ -161,3 +161,15 @@ def test_the_citation_names_its_sources():
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert len(values) == 5
     assert all(value in readme for value in values)
+
+
+def test_extras_are_installed_from_the_checkout():
+    """The public index may hold another project by this name, and an error message is followed blindly."""
+    sources = [*PAGES, *(PROJECT / "src").rglob("*.py")]
+    asked = [str(file) for file in sources if re.search(r"pip install\W+crossprobe", file.read_text())]
+    assert asked == []
+
+
+def test_options_that_switch_off_and_are_named_in_messages_exist():
+    code = "\n".join(file.read_text() for file in (PROJECT / "src").rglob("*.py"))
+    assert set(re.findall(r"\((--no-[a-z-]+)", code)) <= set(re.findall(r"/(--no-[a-z-]+)", code))

@@ -19,13 +19,19 @@ def table(candidate, champion=None) -> pd.DataFrame:
     )
 
 
+def target(candidate, champion=None, found=1.0, champion_found=1.0) -> pd.DataFrame:
+    """Steadiness, and the share of frames with a finding."""
+    rows = table(candidate, champion)
+    return rows.assign(found=rows["model"].map({"candidate": found, "champion": champion_found}))
+
+
 GOOD = np.array([0.82, 0.85, 0.88, 0.9, 0.79, 0.86])
 
 
 def evidence(**changes) -> Evidence:
     given = {
         "source": table(GOOD, GOOD),
-        "target": table(GOOD, GOOD),
+        "target": target(GOOD, GOOD),
         "latency_ms": 20.0,
         "reload_difference": 1e-7,
         "champion": 3,
@@ -62,8 +68,34 @@ def test_a_mean_within_the_margin_does_not_do_if_its_interval_is_not():
 
 
 def test_steadiness_on_the_target_counts():
-    failed = {name for name, ok in passed(evidence(target=table(GOOD - 0.2, GOOD))).items() if not ok}
+    failed = {name for name, ok in passed(evidence(target=target(GOOD - 0.2, GOOD))).items() if not ok}
     assert failed == {"target steadiness against version 3"}
+
+
+def test_a_model_that_finds_nothing_on_the_target_fails_first_or_not():
+    nothing = np.full(len(GOOD), np.nan)
+    first = passed(evidence(source=table(GOOD), target=target(nothing, found=0.0), champion=None))
+    assert [name for name, ok in first.items() if not ok] == ["target findings"]
+    failed = {n for n, ok in passed(evidence(target=target(nothing, GOOD, found=0.0))).items() if not ok}
+    assert failed == {
+        "target findings", "target findings against version 3", "target steadiness against version 3",
+    }  # fmt: skip
+
+
+def test_far_fewer_findings_than_the_champion_fail_though_they_are_enough():
+    fewer = evidence(target=target(GOOD, GOOD, found=0.7, champion_found=0.95))
+    assert [name for name, ok in passed(fewer).items() if not ok] == ["target findings against version 3"]
+    assert all(passed(fewer, found_margin=0.3).values())
+    assert not passed(fewer, least_target_found=0.8)["target findings"]
+
+
+def test_a_champion_that_finds_nothing_can_be_replaced():
+    nothing = np.full(len(GOOD), np.nan)
+    assert all(passed(evidence(target=target(GOOD, nothing, champion_found=0.0))).values())
+
+
+def test_no_target_patients_are_no_evidence():
+    assert not passed(evidence(target=target(GOOD[:0]), champion=None))["target findings"]
 
 
 def test_patients_are_paired():
@@ -89,8 +121,8 @@ def test_absolute_checks(changes, name):
 
 
 def test_the_first_model_needs_no_champion():
-    first = evidence(source=table(GOOD), target=table(GOOD), champion=None)
-    assert passed(first) == {"reload": True, "source level": True, "latency": True}
+    first = evidence(source=table(GOOD), target=target(GOOD), champion=None)
+    assert passed(first) == {"reload": True, "source level": True, "target findings": True, "latency": True}
     assert not passed(first, least_source_dsc=0.95)["source level"]
 
 

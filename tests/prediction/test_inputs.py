@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossprobe.prediction.inputs import find_inputs
+from crossprobe.errors import CrossprobeError
+from crossprobe.prediction import inputs
+
+ELSEWHERE = Path("/nowhere/results")
+
+
+def find_inputs(paths, output=ELSEWHERE):
+    return inputs.find_inputs(paths, output)
 
 
 def names(items):
     return {item.name: item.refused for item in items}
+
+
+@pytest.mark.parametrize("given", ["out", "link/out", "deep/../out"])
+def test_results_among_the_files_are_no_files(given, tmp_path):
+    root = tmp_path / "clips"
+    for name in ("a.png", "out/video-1/masks/000000.png", "out/video-1/overlay.mp4", "deep/out/b.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    (tmp_path / "link").symlink_to(root)
+    output = tmp_path / given if given.startswith("link") else root / given
+    found = names(find_inputs([root], output))
+    assert found == {
+        "clips/a.png": "",
+        "clips/out": "skipped: the folder of the results",
+        "clips/deep/out/b.png": "",
+    }
+
+
+def test_results_do_not_go_into_the_very_folder_of_the_files(tmp_path):
+    with pytest.raises(CrossprobeError, match=r"cannot hold both .* such as .*predictions"):
+        find_inputs([tmp_path], tmp_path)
 
 
 def test_a_folder_is_searched_in_a_fixed_order(tmp_path):

@@ -77,13 +77,22 @@ def test_masks_are_those_of_the_ensemble_in_native_pixels(ensemble, batch_size):
     assert len({one.area_px for one in found}) > 1, "frames differ, or the test proves nothing"
 
 
-def test_the_crop_and_pixels_are_those_of_the_frames_stage(ensemble, tmp_path):
+CHAIN = [
+    {"step": "crop", "top": 0.1, "left": 0.2},
+    {"step": "percentile", "low_percent": 20, "high_percent": 80},
+    {"step": "median", "size_px": 5},
+]
+
+
+@pytest.mark.parametrize("chain", [[], CHAIN], ids=["no chain", "chain"])
+def test_the_crop_and_pixels_are_those_of_the_frames_stage(chain, ensemble, tmp_path):
     frames = scan(12)
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (280, 200))
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()
-    chosen = FrameSettings(size=32, area=AreaSettings(sampled_frames=6), overlay="inpaint")
+    area = AreaSettings(sampled_frames=6)
+    chosen = FrameSettings(size=32, area=area, overlay="inpaint", preprocessing=chain)
     row = dict.fromkeys(("site", "device", "operator", "patient", "view", "class"), "x")
     row |= {
         "video": "v",
@@ -104,7 +113,11 @@ def test_the_crop_and_pixels_are_those_of_the_frames_stage(ensemble, tmp_path):
         assert one.crop == tuple(entry[name] for name in ("crop_top", "crop_left", "height", "width"))
         top, left, height, width = one.crop
         inside = one.probability[top : top + height, left : left + width]
-        np.testing.assert_allclose(inside, unsquare(probability, height, width), atol=2e-4)
+        native = unsquare(probability, height, width)
+        np.testing.assert_allclose(inside, native, atol=2e-4)
+        sure = np.abs(native - 0.5) > 1e-3
+        mask = one.mask[top : top + height, left : left + width]
+        assert np.array_equal(mask[sure], native[sure] >= 0.5)
 
 
 @pytest.mark.parametrize("ahead", [0, 2])

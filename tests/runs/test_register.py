@@ -74,7 +74,9 @@ def test_the_first_version_is_champion_and_says_why(catalog, uri):
     decision = catalog.load("register.cross_domain.decision")
     assert decision["passed"]
     assert (decision["version"], decision["champion"]) == (1, 1)
-    assert {check["name"] for check in decision["checks"]} == {"reload", "source level", "latency"}
+    assert {check["name"] for check in decision["checks"]} == {
+        "reload", "source level", "target findings", "latency",
+    }  # fmt: skip
     row = Registry(uri, NAME).rows()[-1]
     assert row.tags["gate"] == "passed"
     assert row.tags["split.source"] == catalog.load("source.split")["hash"]

@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
+from crossprobe.errors import PackageRefused
+from crossprobe.prediction.package import index_hash
 from crossprobe.prediction.picture import decode_picture, encode_picture
+from crossprobe.tracking.model_log import HASH, RUNTIME
 from crossprobe.tracking.served_model import CrossprobeModel
 from small_model import fan, small_package
 
@@ -17,13 +20,34 @@ from small_model import fan, small_package
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = small_package().save(tmp_path_factory.mktemp("served") / "package")
+    return loaded(folder, {HASH: index_hash(folder)})
+
+
+def loaded(folder, config) -> CrossprobeModel:
     served = CrossprobeModel()
-    served.load_context(types.SimpleNamespace(artifacts={"package": str(folder)}))
+    served.load_context(types.SimpleNamespace(artifacts={"package": str(folder)}, model_config=config))
     return served
+
+
+@pytest.mark.parametrize("config", [None, {}, {HASH: "0" * 64}])
+def test_a_package_that_is_not_the_one_logged_is_refused(config, tmp_path):
+    folder = small_package().save(tmp_path / "package")
+    with pytest.raises(PackageRefused, match="changed after its registration"):
+        loaded(folder, config)
 
 
 def ask(model, frames, **more) -> pd.DataFrame:
     return model.predict(None, pd.DataFrame({"image": [encode_picture(frame) for frame in frames], **more}))
+
+
+def test_whoever_loads_says_where_and_how_precisely_to_compute(tmp_path, model):
+    assert not model.reader.ensemble.predictor.runtime.bf16
+    folder = small_package().save(tmp_path / "package")
+    runtime = {"device": "cpu", "inference": {"precision": "bf16", "folded": False}}
+    predictor = loaded(folder, {HASH: index_hash(folder), RUNTIME: runtime}).reader.ensemble.predictor
+    assert predictor.runtime.bf16
+    assert predictor.runtime.device.type == "cpu"
+    assert not predictor.inference.folded
 
 
 def test_rows_of_one_clip_share_their_crop_wherever_they_stand(model):

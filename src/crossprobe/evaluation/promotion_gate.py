@@ -2,8 +2,8 @@
 
 A difference counts with its interval, a bootstrap over paired patients. "Not worse" means that the whole
 interval lies above minus a margin that was set before (non-inferiority). Labels of the target are no evidence
-here: they belong to the test. What is asked of the target is how steady masks are under changes that must not
-matter.
+here: they belong to the test. What is asked of the target is on how many frames anything is found, and how
+steady masks are under changes that must not matter; a model that finds nothing is steady, and useless.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.evaluation.comparison_settings import StatisticsSettings
 from crossprobe.evaluation.statistics import bootstrap_interval
-
-EVIDENCE = ("model", "patient", "value")
 
 
 class GateSettings(BaseModel):
@@ -33,6 +31,12 @@ class GateSettings(BaseModel):
         0.05,
         ge=0,
         description="Loss of steadiness on the unlabelled target that is let pass, interval and all",
+    )
+    least_target_found: float = Field(
+        0.5, ge=0, le=1, description="Share of the unlabelled target's frames on which anything is found"
+    )
+    found_margin: float = Field(
+        0.1, ge=0, description="Loss of that share that is let pass, interval and all"
     )
     latency_budget_ms: float = Field(1000, gt=0, description="Median time for one frame on this machine")
     largest_reload_difference: float = Field(
@@ -55,7 +59,8 @@ class Evidence(NamedTuple):
 
     Attributes:
         source: Table `model` (`candidate`, `champion`), `patient`, `value`: Dice on held-out source patients.
-        target: The same for steadiness on unlabelled target patients.
+        target: The same on unlabelled target patients: `value` is steadiness (none where nothing is found),
+            `found` the share of frames on which anything is found.
         latency_ms: Median time for one frame.
         reload_difference: Largest difference of a probability after reloading in a fresh process.
         champion: Version compared with; None for the first model.
@@ -83,6 +88,7 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[Check]:
     checks = [
         _reload(evidence, settings),
         _level(evidence, settings),
+        _findings(evidence, settings),
         Check(
             "latency",
             evidence.latency_ms <= settings.latency_budget_ms,
@@ -96,7 +102,14 @@ def judge(evidence: Evidence, settings: GateSettings) -> list[Check]:
     return [
         *checks,
         _not_worse("source Dice", evidence.source, settings.source_margin, evidence.champion, settings),
-        _not_worse("target steadiness", evidence.target, settings.target_margin, evidence.champion, settings),
+        _not_worse(
+            "target findings",
+            evidence.target.assign(value=evidence.target["found"]),
+            settings.found_margin,
+            evidence.champion,
+            settings,
+        ),
+        _steady(evidence, settings),
     ]
 
 
@@ -120,6 +133,32 @@ def _level(evidence: Evidence, settings: GateSettings) -> Check:
     )
 
 
+def _findings(evidence: Evidence, settings: GateSettings) -> Check:
+    """A model that finds nothing would be called steady: two empty masks of one frame are the same."""
+    table = evidence.target[evidence.target["model"] == "candidate"]
+    share = float(table["found"].mean()) if len(table) else 0.0
+    return Check(
+        "target findings",
+        bool(len(table)) and share >= settings.least_target_found,
+        f"something found on {share:.0%} of the frames of {len(table)} target patients, at least "
+        f"{settings.least_target_found:.0%}",
+    )
+
+
+def _steady(evidence: Evidence, settings: GateSettings) -> Check:
+    assert evidence.champion is not None
+    title = "target steadiness"
+    champion = evidence.target[evidence.target["model"] == "champion"]
+    if len(champion) and not champion["found"].any():
+        # Else a champion that finds nothing could never be replaced: there is no mask to compare with.
+        return Check(
+            f"{title} against version {evidence.champion}",
+            True,
+            f"version {evidence.champion} finds nothing on {len(champion)} target patients",
+        )
+    return _not_worse(title, evidence.target, settings.target_margin, evidence.champion, settings)
+
+
 def _not_worse(
     title: str, table: pd.DataFrame, margin: float, champion: int, settings: GateSettings
 ) -> Check:
@@ -129,7 +168,8 @@ def _not_worse(
         return Check(
             name,
             False,
-            f"{len(pairs)} patients that neither has learned from, {settings.least_patients} needed",
+            f"{len(pairs)} patients that neither has learned from and both have figures of, "
+            f"{settings.least_patients} needed",
         )
     difference = (pairs["candidate"] - pairs["champion"]).to_numpy()
     # A bootstrap of equal values gives no interval of its own; a hair of rounding is no difference.

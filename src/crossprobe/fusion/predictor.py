@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from crossprobe.errors import CrossprobeError
-from crossprobe.fusion.inference_settings import InferenceSettings
 from crossprobe.fusion.recorded_graphs import RecordedGraphs
 from crossprobe.models.checkpoint import Checkpoint, load_weights
 from crossprobe.models.config import TransUNetConfig
@@ -37,35 +36,23 @@ class Predictor:
 
     Args:
         branches: Segmenters of one image size.
-        runtime: Device and precision.
-        inference: Short cuts taken in half precision.
+        runtime: Device, precision and the short cuts of its `inference` settings.
     """
 
-    def __init__(
-        self,
-        branches: Sequence[Branch],
-        runtime: Runtime,
-        inference: InferenceSettings = InferenceSettings(),  # noqa: B008 - frozen
-    ) -> None:
+    def __init__(self, branches: Sequence[Branch], runtime: Runtime) -> None:
         sizes = {branch.module.config.image_size for branch in branches}
         if len(sizes) != 1:
             raise CrossprobeError(f"branches must share one image size, got {sorted(sizes)}")
         self.branches, self.runtime, self.size = list(branches), runtime, sizes.pop()
-        self.inference = inference
+        self.inference = runtime.settings.inference
 
     @classmethod
-    def from_checkpoints(
-        cls,
-        checkpoints: Sequence[Checkpoint],
-        runtime: Runtime,
-        inference: InferenceSettings = InferenceSettings(),  # noqa: B008 - frozen
-    ) -> Predictor:
+    def from_checkpoints(cls, checkpoints: Sequence[Checkpoint], runtime: Runtime) -> Predictor:
         """Rebuilds branches from their checkpoints.
 
         Args:
             checkpoints: Segmenters, as fine-tuning leaves them.
-            runtime: Device and precision.
-            inference: Short cuts taken in half precision.
+            runtime: Device, precision and short cuts.
 
         Returns:
             The predictor, in evaluation mode.
@@ -74,7 +61,7 @@ class Predictor:
             CrossprobeError: If a checkpoint holds something else than a segmenter.
             CoverageError: If weights and configuration do not belong together.
         """
-        return cls([_branch(checkpoint, runtime) for checkpoint in checkpoints], runtime, inference)
+        return cls([_branch(checkpoint, runtime) for checkpoint in checkpoints], runtime)
 
     @torch.inference_mode()
     def logits(self, images: np.ndarray | Tensor) -> Tensor:
@@ -86,10 +73,17 @@ class Predictor:
         Returns:
             float32 [branches, B, 1, S, S], before the sigmoid, on the runtime's device.
         """
-        batch = torch.as_tensor(images).to(self.runtime.device)
-        if self.runtime.bf16 and self.inference.folded:
-            return self._fast(batch)
-        return self._plain(batch)
+        return self._run(torch.as_tensor(images).to(self.runtime.device))
+
+    @functools.cached_property
+    def _run(self) -> Callable[[Tensor], Tensor]:
+        """From uint8 [B, S, S] on the device to float32 [branches, B, 1, S, S], as the settings ask for."""
+        short = self.runtime.bf16 and self.inference.folded
+        run = self._inference_form() if short else self._plain
+        asked = self.inference.cuda_graphs
+        if self.runtime.device.type == "cuda" and (short if asked == "auto" else asked):
+            return RecordedGraphs(run, self.inference.recorded_batch_sizes)
+        return run
 
     def _plain(self, images: Tensor) -> Tensor:
         batch = images.unsqueeze(1).float().div_(255)
@@ -99,9 +93,7 @@ class Predictor:
             outputs = [branch.module(branch.scaling.apply(batch)) for branch in self.branches]
         return torch.stack([output.float() for output in outputs])
 
-    @functools.cached_property
-    def _fast(self) -> Callable[[Tensor], Tensor]:
-        """The branches in their inference form: uint8 [B, S, S] to float32 [branches, B, 1, S, S]."""
+    def _inference_form(self) -> Callable[[Tensor], Tensor]:
         on_processor = self.runtime.device.type == "cpu"
         forms: list[Callable[[Tensor], Tensor]] = [
             inference_form(branch.module, torch.bfloat16, for_processor=on_processor)
@@ -118,9 +110,7 @@ class Predictor:
             ]
             return torch.stack(outputs).float()
 
-        if on_processor or not self.inference.cuda_graphs:
-            return run
-        return RecordedGraphs(run, self.inference.recorded_batch_sizes)
+        return run
 
 
 def _branch(checkpoint: Checkpoint, runtime: Runtime) -> Branch:

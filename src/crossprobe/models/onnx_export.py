@@ -73,7 +73,8 @@ def export_module(module: nn.Module, size: int, outputs: list[str], path: Path) 
         import onnxscript  # noqa: F401 - torch needs it and says so less plainly
     except ImportError as error:
         raise CrossprobeError(
-            "writing ONNX needs packages that are not installed: pip install 'crossprobe[onnx]'"
+            "writing ONNX needs packages that are not installed; from the checkout of crossprobe: "
+            'pip install -e ".[onnx]"'
         ) from error
     # Two, because torch takes a batch of one for a batch that is always of one.
     example = torch.zeros(2, size, size, dtype=torch.uint8)

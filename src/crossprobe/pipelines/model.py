@@ -48,3 +48,15 @@ def for_scoring(runtime: RuntimeSettings) -> RuntimeSettings:
         The same place, in fp32.
     """
     return runtime.model_copy(update={"precision": "fp32"})
+
+
+def for_prediction(runtime: RuntimeSettings) -> RuntimeSettings:
+    """The precision asked for on new files, which is single unless the user gives exactness for speed.
+
+    Args:
+        runtime: Where to compute.
+
+    Returns:
+        The same place, in the precision of `runtime.inference`.
+    """
+    return runtime.model_copy(update={"precision": runtime.inference.precision})

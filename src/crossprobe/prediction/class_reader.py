@@ -129,6 +129,6 @@ class ClassReader:
         size, settings = self.package.index.frames.size, self.package.stream(batch_size)
         with contextlib.closing(prepared_batches(frames, size, settings, rejected)) as batches:
             for view, batch in batches:
-                found = self.probabilities(np.stack([image for _, image in batch]))
-                for (number, _), probabilities in zip(batch, found, strict=True):
-                    yield ClassifiedFrame(number, view.shape, self.answer(probabilities))
+                found = self.probabilities(np.stack([frame.image for frame in batch]))
+                for frame, probabilities in zip(batch, found, strict=True):
+                    yield ClassifiedFrame(frame.number, view.shape, self.answer(probabilities))

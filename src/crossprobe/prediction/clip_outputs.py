@@ -23,12 +23,11 @@ FRAME_COLUMNS = (
 class Sink(Protocol):
     """Takes the frames of one clip in order."""
 
-    def add(self, judged: Judged, frame: np.ndarray) -> None:
+    def add(self, judged: Judged) -> None:
         """Takes a frame.
 
         Args:
-            judged: What was predicted.
-            frame: The frame itself, uint8 [H, W].
+            judged: What was predicted, with the frame itself.
         """
 
     def close(self) -> None:
@@ -50,7 +49,7 @@ class PngSink:
         self.folder, self.what = folder, what
         folder.mkdir()
 
-    def add(self, judged: Judged, frame: np.ndarray) -> None:
+    def add(self, judged: Judged) -> None:
         """Writes a picture of the frame's native size."""
         prediction = judged.prediction
         if self.what == "mask":
@@ -78,13 +77,13 @@ class OverlaySink:
         self.folder, self.rate = folder, frames_per_second
         self.writer: cv2.VideoWriter | None = None
 
-    def add(self, judged: Judged, frame: np.ndarray) -> None:
+    def add(self, judged: Judged) -> None:
         """Draws a frame.
 
         Raises:
             CrossprobeError: OpenCV has no encoder for mp4.
         """
-        picture = draw_outline(frame, judged)
+        picture = draw_outline(judged)
         if self.rate is None:
             (self.folder / "overlay.png").write_bytes(png_bytes(picture))
             return
@@ -96,7 +95,9 @@ class OverlaySink:
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self.writer = cv2.VideoWriter(str(self.folder / "overlay.mp4"), code, self.rate, size)
             if not self.writer.isOpened():
-                raise CrossprobeError("OpenCV cannot write mp4 here; switch the overlay off (--no-overlay)")
+                raise CrossprobeError(
+                    "OpenCV cannot write mp4 here; switch the overlay off (--no-overlay-video)"
+                )
         self.writer.write(picture)
 
     def close(self) -> None:
@@ -126,7 +127,7 @@ class TableSink:
         self.rows.writerow(FRAME_COLUMNS)
         self.frames = self.to_read = 0
 
-    def add(self, judged: Judged, frame: np.ndarray) -> None:
+    def add(self, judged: Judged) -> None:
         """Writes a row."""
         prediction = judged.prediction
         area = judged.area_mm2(self.spacing_mm)
@@ -149,16 +150,16 @@ class TableSink:
         self.stream.close()
 
 
-def draw_outline(frame: np.ndarray, judged: Judged) -> np.ndarray:
+def draw_outline(judged: Judged) -> np.ndarray:
     """Draws the outline of the mask, and a bar at the top of a frame that a person should read.
 
     Args:
-        frame: uint8 [H, W].
-        judged: What was predicted on it.
+        judged: A frame and what was predicted on it.
 
     Returns:
         uint8 [H, W, 3], BGR.
     """
+    frame = judged.prediction.recorded
     picture = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)
     outlines, _ = cv2.findContours(judged.prediction.mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, OUTLINE, max(1, min(frame.shape) // 300))

@@ -66,7 +66,10 @@ def judged_frames(
 
 
 def steadiness(ensemble: Ensemble, store: FrameStore, rows: np.ndarray, threshold: float) -> pd.DataFrame:
-    """Measures how far masks stay the same when a frame is mirrored, darker or brighter.
+    """Measures how far masks stay the same when a frame is mirrored, darker or brighter, where there are any.
+
+    Two empty masks are no evidence of steadiness and are left out: they would make a model that finds nothing
+    the steadiest of all.
 
     Args:
         ensemble: With one answer.
@@ -75,9 +78,10 @@ def steadiness(ensemble: Ensemble, store: FrameStore, rows: np.ndarray, threshol
         threshold: Probability from which a pixel is foreground.
 
     Returns:
-        Mean Dice of a mask with those of the changed frame, by patient: `patient, value`.
+        By patient `patient, value, found`: mean Dice of a mask with those of the changed frame, NaN where all
+        are empty; and the share of frames whose own mask is not.
     """
-    table = []
+    table, found = [], []
     for batch in _batches(rows, "measuring steadiness"):
         images = store.images(batch)
         plain = probabilities(ensemble, images) >= threshold
@@ -87,9 +91,12 @@ def steadiness(ensemble: Ensemble, store: FrameStore, rows: np.ndarray, threshol
         ]
         for place, row in enumerate(batch):
             entry = store.manifest.iloc[int(row)]
-            agreement = [dice(plain[place], other[place]) for other in changed]
-            table.append((entry["patient"], entry["video"], float(np.mean(agreement))))
-    return _patients(table)
+            own = plain[place]
+            pairs = [other[place] for other in changed if own.any() or other[place].any()]
+            agreement = float(np.mean([dice(own, other) for other in pairs])) if pairs else np.nan
+            table.append((entry["patient"], entry["video"], agreement))
+            found.append((entry["patient"], entry["video"], float(own.any())))
+    return _patients(table).assign(found=_patients(found)["value"])
 
 
 def latency_ms(ensemble: Ensemble, image: np.ndarray, repeats: int) -> float:

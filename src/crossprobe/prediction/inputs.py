@@ -11,6 +11,7 @@ from pathlib import Path
 
 from crossprobe.data import dicom
 from crossprobe.data.video import MEDIA_SUFFIXES
+from crossprobe.errors import CrossprobeError
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,21 @@ class InputFile:
     refused: str = ""
 
 
-def find_inputs(paths: Iterable[Path]) -> list[InputFile]:
+def find_inputs(paths: Iterable[Path], output: Path) -> list[InputFile]:
     """Lists files in a fixed order; links are followed only to files inside the folder that was named.
 
     Args:
         paths: Files and folders.
+        output: Folder of the results, which may lie below those: what it holds is no input.
 
     Returns:
         Files, each with a name of its own; those that cannot be opened carry the reason.
+
+    Raises:
+        CrossprobeError: A folder that was named is the folder of the results itself.
     """
-    found = [item for path in paths for item in (_below(path) if path.is_dir() else [_named(path)])]
+    output = output.resolve()
+    found = [item for path in paths for item in (_below(path, output) if path.is_dir() else [_named(path)])]
     taken: set[str] = set()
     distinct = []
     for item in found:
@@ -57,8 +63,13 @@ def _named(path: Path) -> InputFile:
     return InputFile(path.name, path, "" if there else "no such file or folder")
 
 
-def _below(folder: Path) -> Iterator[InputFile]:
+def _below(folder: Path, output: Path) -> Iterator[InputFile]:
     root = folder.resolve()
+    if root == output:
+        raise CrossprobeError(
+            f"{folder} cannot hold both the files and the results: those would be predicted next time; name "
+            f"another folder, such as {folder / 'predictions'}"
+        )
     denied: list[str] = []
     for here, folders, files in os.walk(folder, onerror=lambda error: denied.append(str(error.filename))):
         folders.sort()
@@ -66,7 +77,10 @@ def _below(folder: Path) -> Iterator[InputFile]:
             path = Path(here) / name
             shown = Path(root.name, path.relative_to(folder)).as_posix()
             if path.is_dir():
-                if path.is_symlink():
+                if path.resolve() == output:
+                    folders.remove(name)
+                    yield InputFile(shown, path, "skipped: the folder of the results")
+                elif path.is_symlink():
                     yield InputFile(shown, path, "skipped: a link to a folder is not followed")
                 continue
             yield InputFile(shown, path, _refusal(path, root))

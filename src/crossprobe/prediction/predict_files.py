@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -31,15 +30,14 @@ from crossprobe.prediction.class_table import ClassTable, class_columns
 from crossprobe.prediction.clip_outputs import FRAME_COLUMNS, OverlaySink, PngSink, Sink, TableSink
 from crossprobe.prediction.inputs import InputFile, find_inputs
 from crossprobe.prediction.judged import Reader
+from crossprobe.prediction.output_folder import only_writer, partial_path, put_in_place
 from crossprobe.prediction.settings import PredictionSettings
-from crossprobe.prediction.stream import Rejected
 from crossprobe.prediction.volumes import VolumeSink, require_formats
 from crossprobe.progress import track
 
 log = logging.getLogger(__name__)
 
 PREDICTED, REJECTED, SKIPPED = "predicted", "rejected", "skipped"
-PARTIAL = ".partial-"
 Output = TypeVar("Output", Sink, ClassTable)
 SLOWEST_RATE, FASTEST_RATE, USUAL_RATE = 1.0, 240.0, 20.0
 
@@ -101,20 +99,30 @@ def predict_files(
         The table of files, as in `files.csv`.
 
     Raises:
-        CrossprobeError: A library is missing for a wanted format, the model gives no masks for it, or there
-            is nothing to predict.
+        CrossprobeError: A library is missing for a wanted format, the model gives no masks for it, there is
+            nothing to predict, results would lie among the files, or another process writes to the folder.
     """
     _require_masks(reader, settings)
     require_formats(settings.outputs.nifti, settings.outputs.dicom_seg)
-    inputs = find_inputs(paths)
+    inputs = find_inputs(paths, folder)
     if not inputs:
         raise CrossprobeError(f"nothing to predict in {', '.join(str(path) for path in paths) or 'no path'}")
-    folder.mkdir(parents=True, exist_ok=True)
+    with only_writer(folder):
+        return _predict_all(reader, inputs, folder, settings, salt)
+
+
+def _predict_all(
+    reader: Reader | ClassReader,
+    inputs: list[InputFile],
+    folder: Path,
+    settings: PredictionSettings,
+    salt: str,
+) -> pd.DataFrame:
     results = []
-    frames = folder / f"{PARTIAL}{os.getpid()}-rows"
+    frames = partial_path(folder, "rows")
     try:
         with open(frames, "w", newline="", encoding="utf-8") as table:
-            csv.writer(table).writerow(_columns(reader))
+            csv.writer(table, lineterminator="\n").writerow(_columns(reader))
             for item in track(inputs, "predicting", total=len(inputs)):
                 results.append(_predict(reader, item, folder, settings, salt))
                 if results[-1].status == PREDICTED:
@@ -148,12 +156,12 @@ def _predict(
         result.reason = item.refused.removeprefix(f"{SKIPPED}: ")
         return result
     output = pseudonym("video", item.name, salt)
-    partial = folder / f"{PARTIAL}{os.getpid()}-{output}"
+    partial = partial_path(folder, output)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         _write_clip(reader, item, partial, output, settings, result)
-        _put_in_place(partial, folder / output)
+        put_in_place(partial, folder / output)
         result.output, result.status = output, PREDICTED
     except Exception as error:
         # Whatever a decoder throws at one file must not cost the others; its text may quote a patient's tags.
@@ -184,36 +192,24 @@ def _write_clip(
     def reject(number: int, reason: str) -> None:
         left_out[reason] = left_out.get(reason, 0) + 1
 
+    frames = _limited(item.path, settings.limits.frames)
     table: TableSink | ClassTable
     if isinstance(reader, ClassReader):
         table = ClassTable(folder / "frames.csv", item.name, output, reader)
         with _finished([table]):
-            frames = _limited(item.path, settings.limits.frames)
             for classified in track(reader.read(frames, settings.batch_size, reject), item.name):
                 table.add(classified)
         result.answer = table.clip()
     else:
         table = TableSink(folder / "frames.csv", item.name, output, result.spacing_mm)
-        _write_masks(reader, item, [table, *_sinks(item, folder, output, settings, result)], settings, reject)
+        with _finished([table, *_sinks(item, folder, output, settings, result)]) as sinks:
+            for judged in track(reader.read(frames, settings.batch_size, reject), item.name):
+                for sink in sinks:
+                    sink.add(judged)
     if not table.frames:
         raise UnreadableMedia("no frame that can be used")
     result.frames, result.to_read = table.frames, table.to_read
     result.reason = "; ".join(f"{count} x {reason}" for reason, count in left_out.items())
-
-
-def _write_masks(
-    reader: Reader, item: InputFile, wanted: list[Sink], settings: PredictionSettings, reject: Rejected
-) -> None:
-    pending: dict[int, np.ndarray] = {}
-    with _finished(wanted) as sinks:
-        frames = _remembered(_limited(item.path, settings.limits.frames), pending)
-        for judged in track(reader.read(frames, settings.batch_size, reject), item.name):
-            number = judged.prediction.frame
-            for passed in [other for other in pending if other < number]:
-                del pending[passed]
-            frame = pending.pop(number)
-            for sink in sinks:
-                sink.add(judged, frame)
 
 
 def _sinks(
@@ -255,15 +251,6 @@ def _limited(path: Path, most: int) -> Iterator[tuple[int, np.ndarray]]:
         yield number, frame
 
 
-def _remembered(
-    frames: Iterable[tuple[int, np.ndarray]], pending: dict[int, np.ndarray]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Keeps frames that went in until their prediction comes out."""
-    for number, frame in frames:
-        pending[number] = frame
-        yield number, frame
-
-
 def _frames_per_second(path: Path, kind: str) -> float:
     if kind != "video":
         return USUAL_RATE
@@ -273,17 +260,6 @@ def _frames_per_second(path: Path, kind: str) -> float:
     finally:
         capture.release()
     return rate if SLOWEST_RATE <= rate <= FASTEST_RATE else USUAL_RATE
-
-
-def _put_in_place(partial: Path, final: Path) -> None:
-    """Renames the finished folder over an older one of the same file."""
-    if final.is_symlink() or (final.exists() and not final.is_dir()):
-        raise CrossprobeError(f"{final.name} in the output folder is no folder of ours; move it away")
-    old = partial.with_name(partial.name + "-old")
-    if final.exists():
-        final.rename(old)
-    partial.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _append(source: Path, table: TextIO) -> None:
@@ -310,7 +286,7 @@ def _write_tables(frames: Path, files: pd.DataFrame, folder: Path, kind: str, co
         "files.parquet": lambda path: files.to_parquet(path, index=False),
     }
     for name in (f"frames.{kind}", f"files.{kind}"):
-        partial = folder / f"{PARTIAL}{os.getpid()}-{name}"
+        partial = partial_path(folder, name)
         try:
             writers[name](partial)
             partial.replace(folder / name)

@@ -8,6 +8,7 @@ import itertools
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +27,27 @@ Frame = np.ndarray | tuple[int, np.ndarray]
 Rejected = Callable[[int, str], None]
 
 
+class PreparedFrame(NamedTuple):
+    """A frame on its way through a model.
+
+    Attributes:
+        number: In the clip, from 0.
+        recorded: The frame itself, uint8 [H, W].
+        image: What the model looks at, uint8 [S, S].
+    """
+
+    number: int
+    recorded: np.ndarray
+    image: np.ndarray
+
+
 @dataclass(frozen=True)
 class FramePrediction:
     """What an ensemble says of one frame.
 
     Attributes:
         frame: Number in the clip, from 0.
+        recorded: uint8 [H, W], the frame itself as it came.
         mask: uint8 [H, W] of 0 and 1, in the size of the frame as recorded.
         probability: float32 [H, W] in [0, 1]; 0 outside the crop.
         confidence: float32 [H, W] in [0, 1], how far the probability is from undecided; 0 outside the crop.
@@ -40,6 +56,7 @@ class FramePrediction:
     """
 
     frame: int
+    recorded: np.ndarray
     mask: np.ndarray
     probability: np.ndarray
     confidence: np.ndarray
@@ -85,7 +102,7 @@ def predict_stream(
 
 def prepared_batches(
     frames: Iterable[Frame], size: int, settings: StreamSettings, rejected: Rejected | None
-) -> Generator[tuple[View, list[tuple[int, np.ndarray]]]]:
+) -> Generator[tuple[View, list[PreparedFrame]]]:
     """Prepares the frames of one clip for a model, a batch at a time, ahead of it where settings say so.
 
     Args:
@@ -95,7 +112,7 @@ def prepared_batches(
         rejected: As for `predict_stream`.
 
     Returns:
-        A generator, to be closed, of the view of the clip and numbered images uint8 [size, size].
+        A generator, to be closed, of the view of the clip and its prepared frames.
     """
     batches = _batches(_numbered(frames), size, settings, rejected or _log)
     if settings.read_ahead_batches:
@@ -105,30 +122,32 @@ def prepared_batches(
 
 def _batches(
     numbered: Iterator[tuple[int, np.ndarray]], size: int, settings: StreamSettings, rejected: Rejected
-) -> Generator[tuple[View, list[tuple[int, np.ndarray]]]]:
-    """The view of the clip with numbers and prepared images, a batch at a time."""
+) -> Generator[tuple[View, list[PreparedFrame]]]:
+    """The view of the clip with prepared frames, a batch at a time."""
     first = list(itertools.islice(numbered, settings.look_ahead_frames))
     if not first:
         return
     view = find_view([frame for _, frame in first], settings)
     usable = _usable(itertools.chain(_drained(first), numbered), view, rejected)
     while batch := [
-        (number, view.square(frame, size)) for number, frame in itertools.islice(usable, settings.batch_size)
+        PreparedFrame(number, frame, view.square(frame, size))
+        for number, frame in itertools.islice(usable, settings.batch_size)
     ]:
         yield view, batch
 
 
 def _predicted(
-    ensemble: Ensemble, answer: str, batch: list[tuple[int, np.ndarray]], view: View, settings: StreamSettings
+    ensemble: Ensemble, answer: str, batch: list[PreparedFrame], view: View, settings: StreamSettings
 ) -> Iterator[FramePrediction]:
-    fused = ensemble.predict(np.stack([image for _, image in batch]))[answer]
+    fused = ensemble.predict(np.stack([one.image for one in batch]))[answer]
     with torch.inference_mode():
         confidence = confidence_of(fused.probability, ensemble.answers[answer].confidence)
         maps = torch.cat([fused.probability, confidence], dim=1).cpu().numpy()
-    for (number, _), (probability, sureness) in zip(batch, maps, strict=True):
+    for one, (probability, sureness) in zip(batch, maps, strict=True):
         native = view.native(probability)
         mask = (native >= settings.threshold).astype(np.uint8)
-        yield FramePrediction(number, mask, native, view.native(sureness), int(mask.sum()), view.crop)
+        sure = view.native(sureness)
+        yield FramePrediction(one.number, one.recorded, mask, native, sure, int(mask.sum()), view.crop)
 
 
 def _numbered(frames: Iterable[Frame]) -> Iterator[tuple[int, np.ndarray]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from crossprobe.data.frame_settings import FrameSettings
+from crossprobe.data.preprocessing import Chain, checked_chain
 from crossprobe.data.ultrasound_area import AreaSettings
 
 
@@ -27,6 +28,9 @@ class StreamSettings(BaseModel):
     overlay: Literal["off", "detect", "inpaint"] = Field(
         "detect", description="Burnt-in text inside the area is filled in by `inpaint` and left otherwise"
     )
+    preprocessing: Annotated[Chain, AfterValidator(checked_chain)] = Field(
+        (), description="Steps applied to every frame, in order"
+    )
     area: AreaSettings = Field(AreaSettings(), description="How the ultrasound area is found")
 
     @classmethod
@@ -40,5 +44,5 @@ class StreamSettings(BaseModel):
         Returns:
             The settings.
         """
-        fields = {"smallest_side_px": frames.smallest_side_px, "overlay": frames.overlay, "area": frames.area}
-        return cls(**(fields | changes))
+        shared = ("smallest_side_px", "overlay", "preprocessing", "area")
+        return cls(**({name: getattr(frames, name) for name in shared} | changes))

@@ -9,6 +9,7 @@ import numpy as np
 
 from crossprobe.data.geometry import square, unsquare
 from crossprobe.data.overlay import Overlay, fill_overlay, find_overlay
+from crossprobe.data.preprocessing import Chain, cropped_area, preprocess
 from crossprobe.data.ultrasound_area import Area, FrameStatistics, find_area
 from crossprobe.errors import UnreadableMedia
 from crossprobe.prediction.stream_settings import StreamSettings
@@ -22,11 +23,13 @@ class View:
         shape: Height and width of the frames as recorded, px.
         area: The box that is kept.
         overlay: Marks inside it that are filled in; None where they are left alone.
+        preprocessing: Steps that change what is left.
     """
 
     shape: tuple[int, int]
     area: Area
     overlay: Overlay | None
+    preprocessing: Chain = ()
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
@@ -47,7 +50,7 @@ class View:
         cropped = np.ascontiguousarray(frame[top : top + height, left : left + width])
         if self.overlay is not None:
             cropped = fill_overlay(cropped, self.overlay)
-        return square(cropped, size)
+        return square(np.ascontiguousarray(preprocess(cropped, self.preprocessing)), size)
 
     def native(self, values: np.ndarray) -> np.ndarray:
         """Brings a map of the model back to the frame as recorded; what the crop left out is 0.
@@ -82,11 +85,11 @@ def find_view(frames: Sequence[np.ndarray], settings: StreamSettings) -> View:
     for frame in frames[:: max(1, len(frames) // settings.area.sampled_frames)]:
         if frame.shape == statistics.shape:
             statistics.update(frame)
-    area = find_area(statistics, settings.area)
+    area = cropped_area(find_area(statistics, settings.area), settings.preprocessing)
     if min(area.height, area.width) < settings.smallest_side_px:
         raise UnreadableMedia(
             f"the ultrasound area is {area.width}x{area.height} px, below the smallest side of "
             f"{settings.smallest_side_px} px; give larger frames or lower smallest_side_px"
         )
     overlay = find_overlay(statistics, area) if settings.overlay == "inpaint" else None
-    return View(statistics.shape, area, overlay)
+    return View(statistics.shape, area, overlay, settings.preprocessing)

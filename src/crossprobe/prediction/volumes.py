@@ -22,7 +22,7 @@ COPIED_BYTES = 1 << 20
 MULTI_FRAME_ULTRASOUND = "1.2.840.10008.5.1.4.1.1.3.1"
 SINGLE_FRAME_ULTRASOUND = "1.2.840.10008.5.1.4.1.1.6.1"
 FRAME_CONTENT, IN_STACK_POSITION = 0x00209111, 0x00209057
-INSTALL = "install it: pip install 'crossprobe[formats]'"
+INSTALL = 'install it, from the checkout of crossprobe: pip install -e ".[formats]"'
 
 
 class VolumeSink:
@@ -50,7 +50,7 @@ class VolumeSink:
         self.shape: tuple[int, int] = (0, 0)
         self.numbers = array("q")
 
-    def add(self, judged: Judged, frame: np.ndarray) -> None:
+    def add(self, judged: Judged) -> None:
         """Appends a mask; all masks of a clip are of one size."""
         mask = judged.prediction.mask
         self.shape = (mask.shape[0], mask.shape[1])

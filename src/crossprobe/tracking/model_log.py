@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from crossprobe.prediction.package import PackageIndex, read_index
+from crossprobe.prediction.package import PackageIndex, index_hash, read_index
 from crossprobe.tracking.served_code import copy_code
 
 SERVED = Path(__file__).with_name("served_model.py")
+# As `served_model.py` asks for them: to import that file would be to set a model.
+HASH, RUNTIME = "package_sha256", "runtime"
 CARD = "model_card.md"
 # What `served_model.py` imports by way of the library; torch without the suffix of a local build.
 REQUIREMENTS = (
@@ -26,12 +28,17 @@ def pinned_requirements(index: PackageIndex) -> list[str]:
     """Names what serving needs, at the versions at hand.
 
     Args:
-        index: Of the package; the backbones of classifiers are timm's.
+        index: Of the package; backbones of classifiers are timm's, and one step of preparing frames takes a
+            library that no other part of serving needs.
 
     Returns:
         Requirements such as `numpy==2.4.6`.
     """
-    needed = (*REQUIREMENTS, *CLASSIFIER_REQUIREMENTS) if index.kind == "classifier" else REQUIREMENTS
+    needed = list(REQUIREMENTS)
+    if index.kind == "classifier":
+        needed += CLASSIFIER_REQUIREMENTS
+    if any(step.step == "total_variation" for step in index.frames.preprocessing):
+        needed.append("scikit-image")
     versions = {name: importlib.metadata.version(name) for name in needed}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
@@ -64,38 +71,57 @@ def log_package(folder: Path, card: str, run_id: str, name: str, tags: dict[str,
     import tempfile
 
     import mlflow
-    import pandas as pd
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
+    from mlflow.models import Model
 
-    index = read_index(folder)
-    optional = {"required": False}
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec("string", "image"),
-        ColSpec("string", "clip", **optional),
-        ColSpec("double", "spacing_mm", **optional),
-    ]
-    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name) for name, kind in _outputs(index).items()]
     with tempfile.TemporaryDirectory() as scratch:
-        written = Path(scratch) / CARD
-        written.write_text(card, encoding="utf-8")
-        # MLflow keeps the name of the folder that it is given.
-        named = Path(scratch) / "package"
-        shutil.copytree(folder, named)
         return Model.log(
             artifact_path=None,
             name=name,
             flavor=mlflow.pyfunc,
             flavor_name="pyfunc.ModelFromCode",
             run_id=run_id,
-            python_model=str(SERVED),
-            artifacts={"package": str(named), "card": str(written)},
-            code_paths=[str(copy_code(SERVED, Path(scratch)))],
-            signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
-            input_example=pd.DataFrame(example_request()),
-            pip_requirements=pinned_requirements(index),
             tags=tags,
+            **model_contents(folder, card, Path(scratch)),
         )
+
+
+def model_contents(folder: Path, card: str, scratch: Path) -> dict[str, Any]:
+    """Collects what MLflow makes a model of.
+
+    Args:
+        folder: The package.
+        card: Model card, Markdown.
+        scratch: An empty folder, needed until the model is written.
+
+    Returns:
+        Arguments of `mlflow.pyfunc.save_model`.
+    """
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    optional = {"required": False}
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec("string", "image"),
+        ColSpec("string", "clip", **optional),
+        ColSpec("double", "spacing_mm", **optional),
+    ]
+    index = read_index(folder)
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name) for name, kind in _outputs(index).items()]
+    written = scratch / CARD
+    written.write_text(card, encoding="utf-8")
+    # MLflow keeps the name of the folder that it is given.
+    named = scratch / "package"
+    shutil.copytree(folder, named)
+    return {
+        "python_model": str(SERVED),
+        "artifacts": {"package": str(named), "card": str(written)},
+        "model_config": {HASH: index_hash(folder), RUNTIME: {}},
+        "code_paths": [str(copy_code(SERVED, scratch))],
+        "signature": ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
+        "input_example": pd.DataFrame(example_request()),
+        "pip_requirements": pinned_requirements(index),
+    }
 
 
 def _outputs(index: PackageIndex) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from crossprobe.pipelines.model import for_scoring
+from crossprobe.pipelines.model import for_prediction
 from crossprobe.training.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def run_prediction(job: PredictJob, uri: str, runtime: RuntimeSettings) -> tuple
     Args:
         job: Model, files, output.
         uri: Tracking URI.
-        runtime: Where to compute; always in single precision, so that every way gives one answer.
+        runtime: Where to compute, and in which precision new files are predicted (`inference.precision`).
 
     Returns:
         Name and version of the model, and the table of files.
@@ -32,6 +32,6 @@ def run_prediction(job: PredictJob, uri: str, runtime: RuntimeSettings) -> tuple
     from crossprobe.training.runtime import resolve
 
     model = fetch_model(job.model, uri)
-    reader = open_reader(model.package, resolve(for_scoring(runtime)))
+    reader = open_reader(model.package, resolve(for_prediction(runtime)))
     salt = os.environ.get(KEY_VARIABLE, PUBLIC_KEY)
     return model.title(), predict_files(reader, job.paths, job.output, job.settings, salt)

@@ -6,7 +6,9 @@ share the crop, as frames of a video file do) and `spacing_mm`. Paths are not ta
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
 ALONE = ""
+LIBRARY, COPY = "crossprobe", Path(__file__).resolve().with_name("code")
+HASH, RUNTIME = "package_sha256", "runtime"
 
 
 class CrossprobeModel(PythonModel):
@@ -25,15 +29,24 @@ class CrossprobeModel(PythonModel):
         """Loads and verifies the package.
 
         Args:
-            context: MLflow's, with the artifact `package`.
+            context: MLflow's, with the artifact `package`; the hash of its index as the model was logged; and
+                `runtime`, whose fields are those of the parameters of that name, if whoever loads gives any.
+
+        Raises:
+            PackageRefused: The package is not the one that was logged.
         """
+        _keep_the_copy_for_machines_without_the_library()
         from crossprobe.prediction.open_reader import open_reader
         from crossprobe.prediction.package import Package
         from crossprobe.training.runtime import resolve
         from crossprobe.training.settings import RuntimeSettings
 
-        package = Package.load(Path(context.artifacts["package"]))
-        self.reader = open_reader(package, resolve(RuntimeSettings(precision="fp32")))
+        config = context.model_config or {}
+        expected = config.get(HASH, "not logged by crossprobe")
+        package = Package.load(Path(context.artifacts["package"]), expected)
+        runtime = RuntimeSettings.model_validate(config.get(RUNTIME, {}))
+        asked = runtime.model_copy(update={"precision": runtime.inference.precision})
+        self.reader = open_reader(package, resolve(asked))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Answers a request.
@@ -110,6 +123,21 @@ class CrossprobeModel(PythonModel):
                 "read": judged.read,
             }
         return answers
+
+
+def _keep_the_copy_for_machines_without_the_library() -> None:
+    """Takes the model's copy off the path again where the library is installed, or in memory already.
+
+    MLflow puts it in front of everything. It is a part of the library: whoever imports another part later, in
+    this process or in one that it starts, would look for it there and find nothing.
+    """
+    elsewhere = [place for place in sys.path if Path(place).resolve() != COPY]
+    if len(elsewhere) == len(sys.path):
+        return
+    sys.path[:] = elsewhere
+    found = importlib.util.find_spec(LIBRARY)
+    if found is None or Path(str(found.origin)).resolve().is_relative_to(COPY):
+        sys.path.append(str(COPY))
 
 
 def _clips(table: pd.DataFrame) -> list[list[int]]:

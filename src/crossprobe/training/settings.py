@@ -126,6 +126,32 @@ class DistributionSettings(BaseModel):
         return self
 
 
+class InferenceSettings(BaseModel):
+    """How trained branches are run when nothing is learnt from it; scores are taken in fp32 all the same.
+
+    In single precision branches run as they were trained, kernel by kernel or recorded; the other short cuts
+    are for half precision.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32", description="Of masks for new files; auto: bf16 where the chip has it. In fp32 every way of "
+        "prediction gives one mask",
+    )  # fmt: skip
+    folded: bool = Field(True, description="bf16: fold into the weights what depends on them alone")
+    cuda_graphs: bool | Literal["auto"] = Field(
+        "auto",
+        description="On a GPU, record the kernels of a batch size and replay them at once; auto: in bf16",
+    )
+    recorded_batch_sizes: int = Field(
+        4, ge=1, description="Batch sizes recorded at most; further ones run kernel by kernel"
+    )
+    compiled: bool = Field(
+        False, description="bf16: let torch.compile fuse kernels; takes minutes and needs a compiler"
+    )
+
+
 class RuntimeSettings(BaseModel):
     """Where and how precisely to compute; `auto` picks what is fast and safe on the machine at hand."""
 
@@ -149,3 +175,6 @@ class RuntimeSettings(BaseModel):
     threads: int | None = Field(None, gt=0, description="Threads of torch; its own choice when empty")
     workers: int | None = Field(None, gt=0, description="Processes for decoding and the phantom; all cores")
     distribution: DistributionSettings = Field(default_factory=DistributionSettings)
+    inference: InferenceSettings = Field(
+        default_factory=InferenceSettings, description="Runs of trained branches"
+    )

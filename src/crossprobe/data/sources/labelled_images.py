@@ -145,7 +145,7 @@ def _grouped(
     salt: str,
 ) -> list[LabelledImage]:
     """Reads every image, rejects those that cannot be read, and lets groups stand for patients."""
-    readable, traits = _readable(images, dropped, site)
+    readable, traits = _readable(images, dropped, site, settings)
     known = [names.known.get(item.content) if settings.find else None for item in traits]
     groups, bridging = join_groups(duplicate_pairs(traits, settings), known)
     for place in sorted(bridging):
@@ -174,7 +174,7 @@ def _grouped(
 
 
 def _readable(
-    images: list[LabelledImage], dropped: list[Rejection], site: str
+    images: list[LabelledImage], dropped: list[Rejection], site: str, settings: DuplicateSettings
 ) -> tuple[list[LabelledImage], list[ImageTraits]]:
     readable: list[LabelledImage] = []
     traits: list[ImageTraits] = []

@@ -188,14 +188,14 @@ def examine_on_target(
     registration: RegistrationSettings,
     runtime: RuntimeSettings,
 ) -> pd.DataFrame:
-    """How steady the masks of candidate and champion are on target patients; no label is read."""
+    """How often candidate and champion find anything on target patients, how steadily; no label is read."""
     from crossprobe.evaluation.label_free_frames import spread_over_videos
     from crossprobe.prediction.held_out import steadiness
 
     def steady(model: Package, ensemble: Ensemble) -> pd.DataFrame:
         patients = unseen_patients(model, "target", split["parts"]["selection"])
         if not patients:
-            return pd.DataFrame({"patient": [], "value": []})
+            return pd.DataFrame({"patient": [], "value": [], "found": []})
         rows = spread_over_videos(frames, patients, registration.frames_per_video)
         return steadiness(ensemble, frames, rows, model.index.threshold)
 
