@@ -165,6 +165,33 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
     } <= ablations
 
 
+LAYERS = (
+    "raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting",
+    "registry",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cross_domain", "breast", "transfer", "fetal"])
+def test_the_picture_runs_from_left_to_right(registered, name):
+    """kedro-viz draws no layers at all where one arrow points from a later layer to an earlier one."""
+    pipeline = registered[name]
+    with KedroSession.create(PROJECT, env="test") as session:
+        catalog = session.load_context().catalog
+        layers = {
+            data: LAYERS.index((catalog.get(data).metadata or {})["kedro-viz"]["layer"])
+            for data in pipeline.datasets()
+            if not data.startswith("param")
+        }
+    backwards = [
+        (given, made)
+        for node in pipeline.nodes
+        for given in node.inputs
+        for made in node.outputs
+        if layers.get(given, 0) > layers[made]
+    ]
+    assert backwards == []
+
+
 @pytest.mark.parametrize("env", ["base", "test", "busbra", "busi", "paper"])
 def test_every_environment_fits_the_models_of_the_parameters(registered, env):
     with KedroSession.create(PROJECT, env=env) as session:

@@ -45,6 +45,21 @@ def terminal_table(arms: pd.DataFrame) -> Table:
     return table
 
 
+def print_result(result: pd.DataFrame | list[str], report: Path | None = None) -> None:
+    """Prints a result of a run that is meant for people.
+
+    Args:
+        result: A table of arms, or sentences.
+        report: Path of the report that belongs to it.
+    """
+    if isinstance(result, pd.DataFrame):
+        print_arms(result, report)
+        return
+    console = Console()
+    for sentence in result:
+        console.print(f"- {sentence}", markup=False, highlight=False)
+
+
 def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console | None = None) -> None:
     """Prints the table of arms and says where the report lies.
 
