@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from crossprobe.reporting.terminal import print_arms
+from crossprobe.reporting.terminal import print_arms, print_result
 
 
 def printed(arms, report=None) -> str:
@@ -29,3 +29,9 @@ def test_every_arm_with_its_target_interval_and_the_reports_place(study):
 def test_a_single_site_and_odd_names(make_inputs, make_frames):
     frames = make_frames({"[red]x[/red]": (0.8, 0.7)}, 6).query("site == 'target'")
     assert "[red]x[/red]" in printed(make_inputs(frames).arms)
+
+
+def test_sentences_are_printed_as_they_are(capsys):
+    print_result(["DANN: domain accuracy is 0.520 [0.4, 0.6] at the end.", "Zero-shift control: it holds."])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text == "- DANN: domain accuracy is 0.520 [0.4, 0.6] at the end. - Zero-shift control: it holds."
