@@ -72,6 +72,7 @@ def python(code: str, *given: object, folder: Path) -> list[str]:
     return done.stdout.splitlines()[-2:]
 
 
+@pytest.mark.slow
 def test_the_installed_library_is_whole_after_a_model_was_loaded(logged, tmp_path):
     """In the process that loaded it, and in those that it starts: the copy holds no reporting."""
     installed = str(PROJECT / "src" / "crossprobe" / "__init__.py")
@@ -83,6 +84,7 @@ def test_a_library_in_memory_stays_the_one_that_is_imported_from(logged):
     assert str(logged / "code") not in sys.path
 
 
+@pytest.mark.slow
 def test_without_the_library_the_copy_is_enough(logged, tmp_path):
     frame = fan()
     where, mask = python(ALONE, logged, encode_picture(frame), "mask", folder=tmp_path)
