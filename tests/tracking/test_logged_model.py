@@ -94,6 +94,7 @@ def test_without_the_library_the_copy_is_enough(logged, tmp_path):
     assert expected.prediction.mask.any()
 
 
+@pytest.mark.slow
 def test_without_the_library_the_copy_is_enough_for_a_classifier(tmp_path):
     scratch, elsewhere, model = (tmp_path / name for name in ("scratch", "elsewhere", "model"))
     scratch.mkdir()

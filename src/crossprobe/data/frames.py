@@ -285,7 +285,9 @@ def _find_again(store: Path, records: list[dict[str, Any]]) -> None:
         found["path"].append(paths[video])
         found["mask_path"].append(None if mask is None else str(mask))
         found["truth_path"].append(None if truth is None else str(truth))
-    today = manifest.assign(**found)
+    today = manifest.copy()
+    for name, values in found.items():
+        today[name] = values
     if today[list(found)].fillna("").equals(manifest[list(found)].fillna("")):
         return
     draft = store / f"manifest.parquet.{os.getpid()}"

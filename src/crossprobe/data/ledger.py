@@ -370,6 +370,14 @@ class Ledger:
             row = connection.execute(query).mappings().first()
         return None if row is None else dict(row)
 
+    def open_decision(self) -> dict[str, Any] | None:
+        """Gives the last decision to train whose training has not ended well, or None."""
+        table = tables.decisions
+        query = sa.select(table).where(table.c.retrain, table.c.trained.is_(None))
+        with transaction(self._engine) as connection:
+            row = connection.execute(query.order_by(table.c.id.desc()).limit(1)).mappings().first()
+        return None if row is None else dict(row)
+
     def _assigned(self, connection: Connection, site: str, collection: str, scheme: str) -> dict[str, str]:
         table = tables.assignments
         rows = connection.execute(sa.select(table.c.patient, table.c.part).where(

@@ -95,7 +95,11 @@ def _stage(name: str) -> Any:
     @op(name=name, ins={"before": In(Nothing)}, out=Out(Nothing), retry_policy=RETRIES,
         description=f"Runs the pipeline `{name}`.")  # fmt: skip
     def stage(context: OpExecutionContext) -> None:
-        run_stage(name)
+        from crossprobe.pipelines.training_lock import training_lock
+
+        ledger = _settings()[1]
+        with training_lock(ledger, ledger.lock_wait_seconds):
+            run_stage(name)
 
     return stage
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime
 import logging
 import time
+from contextlib import ExitStack
 from typing import Any
 
-from crossprobe.data.ledger import LedgerSettings
+from crossprobe.data.ledger import Ledger, LedgerSettings
+from crossprobe.errors import FolderBusy
 from crossprobe.pipelines.arrivals.settings import ArrivalsSettings
 from crossprobe.pipelines.ledger import open_ledger
+from crossprobe.pipelines.training_lock import training_in_progress, training_lock
 from crossprobe.run_context import run_context
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,9 @@ def decide_on_training(
         decision = decide(
             settings.rule, hashes, patients, book.last_trained(), datetime.datetime.now(datetime.UTC)
         )
+        if decision.retrain and training_in_progress(ledger):
+            reason = f"{decision.reason}; but {_open(book)} is being trained on, so nothing is started"
+            decision = decision.model_copy(update={"retrain": False, "reason": reason})
         log.info("arrivals: %s", decision.reason)
         facts = decision.model_dump(mode="json")
         facts["number"] = book.decide(
@@ -61,16 +67,38 @@ def train_again(
     from crossprobe.orchestration.session import run_in_new_process
 
     start = time.monotonic()
-    if decision["retrain"]:
-        context = run_context()
-        assert context.project is not None
-        for pipeline in settings.pipelines:
-            log.info("arrivals: running %s", pipeline)
-            run_in_new_process(context.project, pipeline, context.environment, context.parameters)
-        record_training(ledger, decision)
-    else:
-        log.info("arrivals: nothing is trained")
-    return {"trained": decision["retrain"], "seconds": time.monotonic() - start}
+    with ExitStack() as held:
+        due = decision["retrain"] and _may_train(ledger, decision, held)
+        if due:
+            context = run_context()
+            assert context.project is not None
+            for pipeline in settings.pipelines:
+                log.info("arrivals: running %s", pipeline)
+                run_in_new_process(context.project, pipeline, context.environment, context.parameters)
+            record_training(ledger, decision)
+        else:
+            log.info("arrivals: nothing is trained")
+    return {"trained": due, "seconds": time.monotonic() - start}
+
+
+def _may_train(ledger: LedgerSettings, decision: dict[str, Any], held: ExitStack) -> bool:
+    """Takes the right to train; two runs may have decided so at the same moment."""
+    try:
+        held.enter_context(training_lock(ledger))
+    except FolderBusy as error:
+        log.info("arrivals: another run trains already (%s)", error)
+        return False
+    with open_ledger(ledger) as book:
+        last = book.last_trained()
+    if last is not None and last["data_hash"] == decision["data_hash"]:
+        log.info("arrivals: another run has trained on these very data meanwhile")
+        return False
+    return True
+
+
+def _open(book: Ledger) -> str:
+    found = book.open_decision()
+    return "other data" if found is None else f"decision {found['id']} of {found['at']:%Y-%m-%d %H:%M}"
 
 
 def record_training(ledger: LedgerSettings, decision: dict[str, Any]) -> None:

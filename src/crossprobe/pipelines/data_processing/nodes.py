@@ -61,7 +61,9 @@ def ingest(
     from crossprobe.data.manifest import Rejection, rejection_table
     from crossprobe.data.recording_parts import recording_files
     from crossprobe.data.settling import unsettled_files
+    from crossprobe.pipelines.training_lock import wait_for_training
 
+    wait_for_training(ledger)
     key = pseudonym_key()
     if raw.kind in OWN_PATIENTS and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
