@@ -41,7 +41,7 @@ from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import ModelSettings
 from crossprobe.pipelines.predict.settings import PredictJob
 from crossprobe.pipelines.pretraining.settings import ContrastivePretraining, MimPretraining
-from crossprobe.pipelines.register.settings import RegistrationSettings
+from crossprobe.pipelines.register.settings import ClassifierRegistration, RegistrationSettings
 from crossprobe.pipelines.reporting.settings import ChoiceSettings, ComparisonSettings, ReportSettings
 from crossprobe.training.settings import RuntimeSettings
 
@@ -82,6 +82,8 @@ BLOCKS: tuple[tuple[str, type[BaseModel], str], ...] = (
      "`breast_in_domain`, `transfer` or `fetal`."),
     ("<classifiers>.scoring", ClassifierScoring, "How trained classifiers are asked."),
     ("<classifiers>.page", ClassifierPage, "What is compared and shown; declared before the run."),
+    ("<classifiers>.registration", ClassifierRegistration, "How the arm that the study registers becomes a "
+     "version in the registry; see [Train a classifier](../how-to/train-a-classifier.md)."),
     ("<classifiers>.arms.<arm>", ClassifierArm, "One classifier; see "
      "[Train a classifier](../how-to/train-a-classifier.md)."),
     ("studies.<study>", Arms, "The table of arms; see [Add an arm](../how-to/add-an-arm.md)."),

@@ -202,15 +202,12 @@ def flatten(value: Any, prefix: str) -> dict[str, Any]:
 
 
 def _show_results(pipeline: Any, catalog: Any) -> None:
-    """Prints every result that the catalog marks with `metadata: {show: …}`, arms with their report."""
+    """Prints every result that the catalog marks: `metadata: {show: <path of its page>}`, or `show: true`."""
     for name in sorted(pipeline.all_outputs()):
         dataset = catalog.get(name)
         shown = (getattr(dataset, "metadata", None) or {}).get("show")
         if shown is None:
             continue
-        from crossprobe.reporting.terminal import print_arms, print_choice
+        from crossprobe.reporting.terminal import print_result
 
-        if name.endswith(".label_free"):
-            print_choice(catalog.load(name))
-        else:
-            print_arms(catalog.load(name), Path(shown))
+        print_result(catalog.load(name), Path(shown) if isinstance(shown, str) else None)

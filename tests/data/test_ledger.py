@@ -142,6 +142,16 @@ def test_patients_decisions_and_hashes_survive(any_ledger, tmp_path):
     assert ledger.last_trained()["patients"] == {"source": ["p_1"]}
 
 
+def test_groups_of_images_are_remembered_and_never_change(any_ledger):
+    any_ledger.remember_groups("source", "a", {"1" * 64: "p_one", "2" * 64: "p_one"})
+    any_ledger.remember_groups("source", "a", {"2" * 64: "p_one", "3" * 64: "p_two"})
+    assert any_ledger.image_groups("source", "a") == {"1" * 64: "p_one", "2" * 64: "p_one", "3" * 64: "p_two"}
+    assert any_ledger.image_groups("source", "b") == {}
+    with pytest.raises(LedgerError, match="1 images would move to another group"):
+        any_ledger.remember_groups("source", "a", {"3" * 64: "p_one", "4" * 64: "p_one"})
+    assert "4" * 64 not in any_ledger.image_groups("source", "a")
+
+
 def test_two_bodies_of_data_of_one_site_do_not_disturb_each_other(ledger):
     ingest(ledger, [observation(1)], collection="one")
     assert ingest(ledger, [observation(2)], collection="two").gone == ()
@@ -240,7 +250,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(url):
     with sqlite3.connect(file) as connection:
         connection.execute("update alembic_version set version_num = '9999'")
     before = file.read_bytes()
-    with pytest.raises(LedgerError, match="of version 9999, this crossprobe knows 0002 and older; install"):
+    with pytest.raises(LedgerError, match="of version 9999, this crossprobe knows 0003 and older; install"):
         Ledger(url, SALT)
     assert file.read_bytes() == before
 

@@ -6,6 +6,7 @@ import pytest
 
 from crossprobe.errors import InvalidMetadata
 from crossprobe.pipelines import arms, register
+from crossprobe.pipelines.classification import arms as classifier_arms
 
 
 def test_nothing_that_decides_has_seen_a_label_of_the_target():
@@ -34,3 +35,67 @@ def test_a_registered_arm_that_is_not_there(monkeypatch):
     with pytest.raises(InvalidMetadata, match=r"studies\.study\.registered is 'b', expected one of a"):
         arms.read_arms("study")
     arms.read_arms.cache_clear()
+
+
+@pytest.mark.parametrize("study", ["breast", "transfer", "fetal"])
+def test_nothing_that_decides_about_a_classifier_has_seen_the_target(study):
+    pipeline = register.create_classifier_pipeline(study)
+    read = {name for node in pipeline.nodes for name in node.inputs}
+    assert "source.labelled_frames" in read
+    assert not {name for name in read if name.startswith(("target.", "second_source."))}
+    # The table of arms holds scores of target test patients: it goes into the card, and no further.
+    readers = [node.short_name for node in pipeline.nodes if f"classify.{study}.report.arms" in node.inputs]
+    assert readers == ["log_model"]
+
+
+def test_a_study_of_classifiers_that_registers_nothing():
+    assert register.create_classifier_pipeline("breast_in_domain").nodes == []
+
+
+def test_an_adapted_ensemble_names_all_that_is_behind_it(classifiers):
+    classifiers(
+        arms={"plain": {}, "dann": {"adapt": "dann"}, "late": {"start": "dann"}},
+        ensembles={"both": {"members": ["plain", "late"]}},
+        registered="both",
+    )
+    package = next(
+        node for node in register.create_classifier_pipeline("study").nodes if node.short_name == "package"
+    )
+    assert {"source.facts", "source.split", "target.facts", "target.split"} <= set(package.inputs)
+    assert {"classify.study.plain.checkpoint", "classify.study.late.calibration"} <= set(package.inputs)
+
+
+@pytest.mark.parametrize(
+    ("arm", "name"),
+    [
+        ({"labels_of": ["target"]}, "a"),
+        ({"split": "image"}, "a"),
+        ({"labels_per_class": 3}, "a"),
+        ({"labels_of": ["second_source"]}, "both"),
+    ],
+)
+def test_references_and_controls_are_not_registered(classifiers, arm, name):
+    with pytest.raises(InvalidMetadata, match=r"arm 'a' is a reference or a control"):
+        classifiers(
+            arms={"plain": {}, "a": arm},
+            ensembles={"both": {"members": ["plain", "a"]}},
+            registered=name,
+        )
+
+
+def test_a_registered_classifier_that_is_not_there(classifiers):
+    with pytest.raises(InvalidMetadata, match=r"study\.registered is 'b', expected one of a"):
+        classifiers(arms={"a": {}}, registered="b")
+
+
+@pytest.fixture
+def classifiers(monkeypatch):
+    """Lets a table of classifiers take the place of the project's, and reads it."""
+
+    def use(**table):
+        monkeypatch.setattr(classifier_arms, "_study", lambda study: table)
+        classifier_arms.read_classifiers.cache_clear()
+        return classifier_arms.read_classifiers("study")
+
+    yield use
+    classifier_arms.read_classifiers.cache_clear()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from kedro.framework.project import find_pipelines, pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from crossprobe.errors import InvalidMetadata
+from crossprobe.data.split import SplitSettings, split_patients
+from crossprobe.errors import InvalidMetadata, LeakageFound
 from crossprobe.pipelines.classification.arms import read_classifiers
+from crossprobe.pipelines.data_processing.nodes import audit_sites
 from crossprobe.pipelines.finetuning.nodes import training_settings
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 
@@ -69,6 +72,34 @@ def test_no_node_opens_pixels_of_both_sites_but_for_the_arms_that_pool(registere
         "second_source.labelled_frames",
     }
     assert len(pooling) == 2
+
+
+def test_no_two_sites_of_a_run_share_a_patient(registered):
+    """Every pipeline with data of several sites compares the splits of all of them."""
+    for name in ("cross_domain", "data_processing", "breast"):
+        nodes = registered[name].nodes
+        dealt = {node.outputs[0] for node in nodes if node.short_name == "split"}
+        (audit,) = (node for node in nodes if node.short_name == "audit_sites")
+        assert set(audit.inputs) == dealt
+        assert len(dealt) > 1
+    assert "second_source.split" in dealt
+
+
+def test_a_patient_of_the_second_source_in_the_target_stops_the_run():
+    splits = {
+        site: split_patients(
+            pd.DataFrame({"patient": patients, "class": "a", "labelled": True}),
+            SplitSettings(fractions={"train": 0.5, "test": 0.5}),
+            site,
+        ).model_dump(mode="json")
+        for site, patients in (
+            ("source", ["p_1", "p_2"]),
+            ("target", ["p_3", "p_4"]),
+            ("second_source", ["p_4", "p_5"]),
+        )
+    }
+    with pytest.raises(LeakageFound, match=r"sites 'target' and 'second_source' share 1 patients \(p_4\)"):
+        audit_sites(*splits.values(), sites=tuple(splits))
 
 
 def test_classifiers_learn_target_labels_only_where_the_table_says_so(registered):
@@ -192,6 +223,33 @@ def test_a_budget_in_epochs_would_not_match_the_arms():
     rate = {"name": "sgd", "learning_rate": 1.0}
     with pytest.raises(ValueError, match="give `steps`, not `epochs`"):
         FinetuningSettings.model_validate({"training": {"epochs": 3, "batch_size": 8, "optimiser": rate}})
+
+
+LAYERS = (
+    "raw", "intermediate", "primary", "feature", "model_input", "models", "model_output", "reporting",
+    "registry",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["cross_domain", "breast", "transfer", "fetal"])
+def test_the_picture_runs_from_left_to_right(registered, name):
+    """kedro-viz draws no layers at all where one arrow points from a later layer to an earlier one."""
+    pipeline = registered[name]
+    with KedroSession.create(PROJECT, env="test") as session:
+        catalog = session.load_context().catalog
+        layers = {
+            data: LAYERS.index((catalog.get(data).metadata or {})["kedro-viz"]["layer"])
+            for data in pipeline.datasets()
+            if not data.startswith("param")
+        }
+    backwards = [
+        (given, made)
+        for node in pipeline.nodes
+        for given in node.inputs
+        for made in node.outputs
+        if layers.get(given, 0) > layers[made]
+    ]
+    assert backwards == []
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from crossprobe.reporting.terminal import print_arms, print_choice
+from crossprobe.reporting.terminal import print_arms, print_choice, print_result
 from crossprobe.reporting.wording import NO_ACCURACY, UNMEASURED
 
 
@@ -45,3 +45,9 @@ def test_the_order_without_labels_is_no_accuracy(study):
     text = " ".join(console.file.getvalue().split())
     assert text.endswith(NO_ACCURACY)
     assert text.index("MT-NXent") < text.index("Source only")
+
+
+def test_sentences_are_printed_as_they_are(capsys):
+    print_result(["DANN: domain accuracy is 0.520 [0.4, 0.6] at the end.", "Zero-shift control: it holds."])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text == "- DANN: domain accuracy is 0.520 [0.4, 0.6] at the end. - Zero-shift control: it holds."

@@ -58,6 +58,13 @@ def finished_run(kedro_run, data_folder) -> Path:
     return data_folder
 
 
+@pytest.fixture(scope="session")
+def breast(kedro_run, data_folder) -> Path:
+    """The folder of a finished run of the pipeline `breast`."""
+    kedro_run("breast")
+    return data_folder
+
+
 @pytest.fixture
 def catalog(finished_run):
     """The catalog of the finished run."""

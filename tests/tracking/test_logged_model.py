@@ -13,11 +13,12 @@ import mlflow
 import pytest
 
 from crossprobe.errors import PackageRefused
+from crossprobe.prediction.class_reader import ClassReader
 from crossprobe.prediction.judged import Reader
 from crossprobe.prediction.package import INDEX
 from crossprobe.prediction.picture import encode_picture, mask_picture
 from crossprobe.tracking.model_log import model_contents
-from small_model import CPU, fan, small_package
+from small_model import CPU, fan, small_classifier, small_package
 
 PROJECT = Path(__file__).resolve().parents[2]
 FRESH = """
@@ -44,7 +45,7 @@ for _ in range(2):
     model = mlflow.pyfunc.load_model(sys.argv[1])
 import crossprobe
 print(crossprobe.__file__)
-print(model.predict(pd.DataFrame({"image": [sys.argv[2]]}))["mask"][0])
+print(model.predict(pd.DataFrame({"image": [sys.argv[2]]}))[sys.argv[3]][0])
 """
 
 
@@ -86,11 +87,29 @@ def test_a_library_in_memory_stays_the_one_that_is_imported_from(logged):
 @pytest.mark.slow
 def test_without_the_library_the_copy_is_enough(logged, tmp_path):
     frame = fan()
-    where, mask = python(ALONE, logged, encode_picture(frame), folder=tmp_path)
+    where, mask = python(ALONE, logged, encode_picture(frame), "mask", folder=tmp_path)
     assert where == str(logged / "code" / "crossprobe" / "__init__.py")
     expected = next(iter(Reader(small_package(), CPU).read(iter([frame]), batch_size=1)))
     assert mask == encode_picture(mask_picture(expected.prediction.mask))
     assert expected.prediction.mask.any()
+
+
+@pytest.mark.slow
+def test_without_the_library_the_copy_is_enough_for_a_classifier(tmp_path):
+    scratch, elsewhere, model = (tmp_path / name for name in ("scratch", "elsewhere", "model"))
+    scratch.mkdir()
+    elsewhere.mkdir()
+    contents = model_contents(small_classifier().save(scratch / "small"), "# card", scratch)
+    mlflow.pyfunc.save_model(model, **contents)
+    frame = fan()
+    where, found = python(ALONE, model, encode_picture(frame), "p_benign", folder=elsewhere)
+    assert where == str(model / "code" / "crossprobe" / "__init__.py")
+    (expected,) = ClassReader(small_classifier(), CPU).read(iter([frame]), batch_size=1)
+    assert float(found) == pytest.approx(expected.answer.probabilities[0], abs=1e-6)
+    written = mlflow.models.Model.load(model)
+    assert [column.name for column in written.signature.outputs] == [
+        "class", "p_benign", "p_malignant", "confidence", "read",
+    ]  # fmt: skip
 
 
 def test_the_hash_travels_with_the_model_and_is_checked(logged, tmp_path):

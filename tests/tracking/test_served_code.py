@@ -5,6 +5,7 @@ from __future__ import annotations
 from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.tracking.model_log import SERVED, pinned_requirements
 from crossprobe.tracking.served_code import PACKAGE, needed_files
+from small_model import small_classifier, small_package
 
 
 def test_what_is_copied_is_a_part():
@@ -14,8 +15,15 @@ def test_what_is_copied_is_a_part():
     assert len(files) < 60
 
 
-def test_a_step_of_preprocessing_brings_its_library():
-    def named(**changes):
-        return {line.split("==")[0] for line in pinned_requirements(FrameSettings(**changes))}
+def named(index) -> set[str]:
+    return {line.split("==")[0] for line in pinned_requirements(index)}
 
-    assert named(preprocessing=[{"step": "total_variation"}]) - named() == {"scikit-image"}
+
+def test_a_step_of_preprocessing_brings_its_library():
+    frames = FrameSettings(preprocessing=[{"step": "total_variation"}])
+    plain = small_package().index
+    assert named(plain.model_copy(update={"frames": frames})) - named(plain) == {"scikit-image"}
+
+
+def test_a_classifier_brings_the_library_of_its_backbones():
+    assert named(small_classifier().index) - named(small_package().index) == {"timm", "torchvision"}

@@ -19,7 +19,7 @@ COMMANDS = {
     ),
     "predict": (
         "crossprobe.command_line.predict",
-        "Predicts masks on images, videos, DICOM files and folders.",
+        "Predicts masks, or classes, on images, videos, DICOM files and folders.",
     ),
 }
 

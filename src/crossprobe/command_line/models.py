@@ -16,7 +16,8 @@ from crossprobe.command_line.project import (
     tracking_uri,
 )
 
-SCORES = {"score.source_dsc": "source Dice", "score.target_dsc": "target Dice"}
+SCORE = "score."
+WORDS = {"dsc": "Dice", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC"}
 
 
 @click.command()
@@ -38,7 +39,9 @@ def models(name: str | None, env: str | None, as_json: bool, reasons: bool) -> N
     from rich.console import Console
     from rich.table import Table
 
-    columns = ("version", "aliases", "made", "gate", *SCORES.values(), "source data", "target data", "splits")
+    scores = list(dict.fromkeys(tag for row in rows for tag in sorted(row.tags) if tag.startswith(SCORE)))
+    titles = (_title(tag) for tag in scores)
+    columns = ("version", "aliases", "made", "gate", *titles, "source data", "target data", "splits")
     table = Table(*columns, title=registry.name)
     for row in rows:
         tags = row.tags
@@ -47,7 +50,7 @@ def models(name: str | None, env: str | None, as_json: bool, reasons: bool) -> N
             ", ".join(row.aliases) + (" (withdrawn)" if tags.get("withdrawn") else ""),
             row.created,
             tags.get("gate", ""),
-            *(tags.get(key, "") for key in SCORES),
+            *(tags.get(tag, "") for tag in scores),
             *(tags.get(f"data.{site}", "")[:12] for site in ("source", "target")),
             " ".join(tags.get(f"split.{site}", "")[:8] for site in ("source", "target")),
         )
@@ -57,3 +60,9 @@ def models(name: str | None, env: str | None, as_json: bool, reasons: bool) -> N
             click.echo(
                 f"version {row.version}:\n{row.tags.get('gate_reasons', 'registered without the gate')}"
             )
+
+
+def _title(tag: str) -> str:
+    """Names a score for people: `score.source_dsc` is the source Dice."""
+    site, _, metric = tag.removeprefix(SCORE).partition("_")
+    return f"{site} {WORDS.get(metric, metric)}"

@@ -1,4 +1,4 @@
-"""`crossprobe predict`: masks for new files, no labels, no questions."""
+"""`crossprobe predict`: masks, or classes, for new files; no labels, no questions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def predict(
     device: str | None,
     **options: Any,
 ) -> None:
-    """Predicts masks on images, videos, DICOM files, and folders of them.
+    """Predicts masks, or classes, on images, videos, DICOM files, and folders of them.
+
+    A classifier writes tables alone: what is said of masks here does not concern it.
 
     What is not said here is as `prediction` in the parameters says. A file that cannot be used is a row in
     files.csv with its reason; the rest goes on. The exit status is 1 if nothing could be predicted.
@@ -82,9 +84,12 @@ def _show(title: str, files: Any, output: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("file", "status", "frames", "to read", "reason", title=title)
-    for row in files.to_dict("records"):
-        shown = (row["file"], row["status"], str(row["frames"]), str(row["to_read"]), row["reason"])
+    # What a classifier says of the whole file.
+    said_of = ("class", "confidence") if "class" in files else ()
+    table = Table("file", "status", *said_of, "frames", "to read", "reason", title=title)
+    for row in files.fillna(dict.fromkeys(said_of, "")).to_dict("records"):
+        answer = (str(row[name]) for name in said_of)
+        shown = (row["file"], row["status"], *answer, str(row["frames"]), str(row["to_read"]), row["reason"])
         table.add_row(*(escape(value) for value in shown))
     Console(width=table_width()).print(table)
     counts = files["status"].value_counts()

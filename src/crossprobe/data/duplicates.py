@@ -16,10 +16,9 @@ import imagehash
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from crossprobe.data.aligned_correlation import THUMBNAIL_PX, aligned_correlation
+from crossprobe.data.image_groups import join_groups
 from crossprobe.data.leakage import frame_signature
 from crossprobe.data.media_limits import MediaLimits
 from crossprobe.progress import track
@@ -97,8 +96,33 @@ def image_traits(image: np.ndarray) -> ImageTraits:
     )
 
 
-def group_duplicates(traits: Sequence[ImageTraits], settings: DuplicateSettings) -> np.ndarray:
+def duplicate_pairs(traits: Sequence[ImageTraits], settings: DuplicateSettings) -> list[tuple[int, int]]:
     """Finds which images are one and the same.
+
+    Args:
+        traits: Of every image.
+        settings: What counts as the same.
+
+    Returns:
+        Pairs of numbers of images that are alike; equal images are paired with the first of them.
+    """
+    if not settings.find or len(traits) < 2:
+        return []
+    first_of: dict[str, int] = {}
+    firsts = [first_of.setdefault(item.content, place) for place, item in enumerate(traits)]
+    pairs = [(first, place) for place, first in enumerate(firsts) if first != place]
+    for one, other in track(_candidates(traits, settings), "confirming copies"):
+        if traits[one].content != traits[other].content:
+            found = aligned_correlation(
+                traits[one].thumbnail, traits[other].thumbnail, settings.smallest_correlation
+            )
+            if found >= settings.smallest_correlation:
+                pairs.append((one, other))
+    return pairs
+
+
+def group_duplicates(traits: Sequence[ImageTraits], settings: DuplicateSettings) -> np.ndarray:
+    """Groups images that are one and the same, where nothing is on record.
 
     Groups are closed: where a equals b and b equals c, all three are one group, though a and c may look less
     alike.
@@ -110,23 +134,7 @@ def group_duplicates(traits: Sequence[ImageTraits], settings: DuplicateSettings)
     Returns:
         Group of each image, [n] int64: the number of the group's first image.
     """
-    count = len(traits)
-    if not settings.find or count < 2:
-        return np.arange(count, dtype=np.int64)
-    first_of: dict[str, int] = {}
-    edges = [(first_of.setdefault(item.content, place), place) for place, item in enumerate(traits)]
-    for one, other in track(_candidates(traits, settings), "confirming copies"):
-        if traits[one].content != traits[other].content:
-            found = aligned_correlation(
-                traits[one].thumbnail, traits[other].thumbnail, settings.smallest_correlation
-            )
-            if found >= settings.smallest_correlation:
-                edges.append((one, other))
-    pairs = np.array(edges, dtype=np.int64)
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    _, labels = connected_components(graph, directed=False)
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.asarray(first[inverse], dtype=np.int64)
+    return join_groups(duplicate_pairs(traits, settings), [None] * len(traits)).groups
 
 
 def conflicting_groups(groups: np.ndarray, labels: Iterable[str]) -> dict[int, list[str]]:

@@ -296,6 +296,49 @@ class Ledger:
             ]  # fmt: skip
             connection.execute(sa.insert(table), rows)
 
+    def image_groups(self, site: str, collection: str) -> dict[str, str]:
+        """Gives the group of every image that was ever seen, gone ones included, by the hash of its pixels.
+
+        Args:
+            site: Whose images.
+            collection: As for `begin`.
+        """
+        table = tables.image_groups
+        query = sa.select(table.c.content, table.c.patient)
+        query = query.where(table.c.site == site, table.c.collection == collection)
+        with transaction(self._engine) as connection:
+            return {row.content: row.patient for row in connection.execute(query)}
+
+    def remember_groups(self, site: str, collection: str, groups: Mapping[str, str]) -> None:
+        """Records the group of images that have none yet.
+
+        Args:
+            site: Whose images.
+            collection: As for `begin`.
+            groups: Pseudonym of the group, by content.
+
+        Raises:
+            LedgerError: Another run put one of them into another group at the same time.
+        """
+        table = tables.image_groups
+        where = {"site": site, "collection": collection}
+        with transaction(self._engine) as connection:
+            query = sa.select(table.c.content, table.c.patient).filter_by(**where)
+            known = {row.content: row.patient for row in connection.execute(query)}
+            moved = [content for content, name in groups.items() if known.get(content, name) != name]
+            if moved:
+                raise LedgerError(
+                    f"site {site!r}: {len(moved)} images would move to another group of near-copies; another "
+                    "run read the folder at the same time: run again"
+                )
+            fresh = [
+                {**where, "content": content, "patient": name}
+                for content, name in sorted(groups.items())
+                if content not in known
+            ]
+            if fresh:
+                connection.execute(sa.insert(table), fresh)
+
     def decide(self, values: Mapping[str, Any]) -> int:
         """Records a decision about training again.
 

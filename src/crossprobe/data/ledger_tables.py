@@ -76,6 +76,16 @@ assignments = Table(
     Column("wave", Integer, nullable=False),
 )
 
+# `content` is the hash of an image's pixels, `patient` the pseudonym of its group.
+image_groups = Table(
+    "image_groups",
+    metadata,
+    Column("site", String(32), primary_key=True),
+    Column("collection", String(16), primary_key=True),
+    Column("content", String(64), primary_key=True),
+    Column("patient", String(32), nullable=False),
+)
+
 decisions = Table(
     "decisions",
     metadata,

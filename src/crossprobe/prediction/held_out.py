@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -110,10 +110,23 @@ def latency_ms(ensemble: Ensemble, image: np.ndarray, repeats: int) -> float:
     Returns:
         Median of the calls, ms.
     """
+    return median_ms(lambda: probabilities(ensemble, image[None]), repeats)
+
+
+def median_ms(ask: Callable[[], object], repeats: int) -> float:
+    """Times a call on this machine.
+
+    Args:
+        ask: The call.
+        repeats: Timed calls, after two that are not.
+
+    Returns:
+        Median of the calls, ms.
+    """
     seconds = []
     for call in range(repeats + 2):
         start = time.perf_counter()
-        probabilities(ensemble, image[None])
+        ask()
         if call >= 2:
             seconds.append(time.perf_counter() - start)
     return 1000 * float(np.median(seconds))

@@ -49,6 +49,18 @@ class Reader:
         self.package = package
         self.ensemble: Ensemble = package.ensemble(runtime)
 
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Predicts prepared images.
+
+        Args:
+            images: uint8 [B, S, S].
+
+        Returns:
+            Probability of foreground, float32 [B, S, S].
+        """
+        (fused,) = self.ensemble.predict(images).values()
+        return fused.probability.squeeze(1).cpu().numpy()
+
     def read(
         self,
         frames: Iterable[np.ndarray] | Iterable[tuple[int, np.ndarray]],

@@ -24,6 +24,7 @@ from crossprobe.errors import PackageRefused
 from crossprobe.fusion.ensemble import Ensemble, FusedAnswer
 from crossprobe.fusion.predictor import Predictor
 from crossprobe.models.checkpoint import Checkpoint
+from crossprobe.prediction.class_reading import ClassReadingRule
 from crossprobe.prediction.reading_rule import ReadingRule
 from crossprobe.prediction.stream_settings import StreamSettings
 from crossprobe.training.runtime import Runtime
@@ -56,6 +57,9 @@ class PackageIndex(BaseModel):
     threshold: float = Field(0.5, gt=0, lt=1, description="Probability from which a pixel is foreground")
     reading: ReadingRule | None = Field(None, description="Which frames a person should read")
     classes: tuple[str, ...] = Field((), description="Names of the classes; none for a segmenter")
+    class_reading: ClassReadingRule | None = Field(
+        None, description="Which classified frames a person should read; none for a segmenter"
+    )
     provenance: dict[str, Any] = Field(description="Study, and hashes of the data and splits behind it")
     run: str = Field("", description="Tracked run that made it; no part of the fingerprint")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 by path, for every file")

@@ -1,4 +1,4 @@
-"""From files to masks on disk: one file after another, a few frames in memory, nothing half-written.
+"""From files to masks, or classes, on disk: file by file, a few frames in memory, nothing half-written.
 
 Each file's results are made in a hidden folder and renamed when they are whole. A file that cannot be used is
 a row with its reason, and the rest goes on.
@@ -7,13 +7,14 @@ a row with its reason, and the rest goes on.
 from __future__ import annotations
 
 import contextlib
+import csv
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,8 @@ from crossprobe.data.media_limits import check_limits
 from crossprobe.data.pseudonym import pseudonym
 from crossprobe.data.video import read_frames
 from crossprobe.errors import CrossprobeError, UnreadableMedia
+from crossprobe.prediction.class_reader import ClassReader
+from crossprobe.prediction.class_table import ClassTable, class_columns
 from crossprobe.prediction.clip_outputs import FRAME_COLUMNS, OverlaySink, PngSink, Sink, TableSink
 from crossprobe.prediction.inputs import InputFile, find_inputs
 from crossprobe.prediction.judged import Reader
@@ -35,6 +38,7 @@ from crossprobe.progress import track
 log = logging.getLogger(__name__)
 
 PREDICTED, REJECTED, SKIPPED = "predicted", "rejected", "skipped"
+Output = TypeVar("Output", Sink, ClassTable)
 SLOWEST_RATE, FASTEST_RATE, USUAL_RATE = 1.0, 240.0, 20.0
 
 
@@ -52,6 +56,7 @@ class FileResult:
         to_read: Frames that a person should read.
         spacing_mm: Side of a pixel, where known.
         seconds: Time taken.
+        answer: What a classifier says of the whole file, by column of its own; nothing for a segmenter.
     """
 
     file: str
@@ -63,12 +68,23 @@ class FileResult:
     to_read: int = 0
     spacing_mm: float | None = None
     seconds: float = 0.0
+    answer: dict[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Gives the row of `files.csv`."""
+        return {name: value for name, value in asdict(self).items() if name != "answer"} | self.answer
 
 
 def predict_files(
-    reader: Reader, paths: Sequence[Path], folder: Path, settings: PredictionSettings, salt: str
+    reader: Reader | ClassReader,
+    paths: Sequence[Path],
+    folder: Path,
+    settings: PredictionSettings,
+    salt: str,
 ) -> pd.DataFrame:
     """Predicts files and folders of files.
+
+    A classifier writes tables alone: class probabilities of every frame, and of every file their mean.
 
     Args:
         reader: The model.
@@ -83,9 +99,10 @@ def predict_files(
         The table of files, as in `files.csv`.
 
     Raises:
-        CrossprobeError: A library is missing for a wanted format, there is nothing to predict, results would
-            lie among the files, or another process writes to the folder.
+        CrossprobeError: A library is missing for a wanted format, the model gives no masks for it, there is
+            nothing to predict, results would lie among the files, or another process writes to the folder.
     """
+    _require_masks(reader, settings)
     require_formats(settings.outputs.nifti, settings.outputs.dicom_seg)
     inputs = find_inputs(paths, folder)
     if not inputs:
@@ -95,26 +112,41 @@ def predict_files(
 
 
 def _predict_all(
-    reader: Reader, inputs: list[InputFile], folder: Path, settings: PredictionSettings, salt: str
+    reader: Reader | ClassReader,
+    inputs: list[InputFile],
+    folder: Path,
+    settings: PredictionSettings,
+    salt: str,
 ) -> pd.DataFrame:
     results = []
     frames = partial_path(folder, "rows")
     try:
         with open(frames, "w", newline="", encoding="utf-8") as table:
-            table.write(",".join(FRAME_COLUMNS) + "\n")
+            csv.writer(table, lineterminator="\n").writerow(_columns(reader))
             for item in track(inputs, "predicting", total=len(inputs)):
                 results.append(_predict(reader, item, folder, settings, salt))
                 if results[-1].status == PREDICTED:
                     _append(folder / results[-1].output / "frames.csv", table)
-        files = pd.DataFrame([asdict(result) for result in results])
-        _write_tables(frames, files, folder, settings.outputs.table)
+        files = pd.DataFrame([result.row() for result in results])
+        _write_tables(frames, files, folder, settings.outputs.table, _columns(reader))
     finally:
         frames.unlink(missing_ok=True)
     return files
 
 
+def _columns(reader: Reader | ClassReader) -> tuple[str, ...]:
+    return class_columns(reader.classes) if isinstance(reader, ClassReader) else FRAME_COLUMNS
+
+
+def _require_masks(reader: Reader | ClassReader, settings: PredictionSettings) -> None:
+    if isinstance(reader, ClassReader) and (settings.outputs.nifti or settings.outputs.dicom_seg):
+        raise CrossprobeError(
+            f"{reader.package.index.arm} is a classifier and gives no masks; leave nifti and dicom_seg off"
+        )
+
+
 def _predict(
-    reader: Reader, item: InputFile, folder: Path, settings: PredictionSettings, salt: str
+    reader: Reader | ClassReader, item: InputFile, folder: Path, settings: PredictionSettings, salt: str
 ) -> FileResult:
     result = FileResult(item.name)
     start = time.perf_counter()
@@ -136,6 +168,7 @@ def _predict(
         log.debug("%s", output, exc_info=not isinstance(error, CrossprobeError))
         result.reason = _reason(error, item)
         result.frames = result.to_read = 0
+        result.answer = {}
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     result.seconds = round(time.perf_counter() - start, 3)
@@ -143,7 +176,7 @@ def _predict(
 
 
 def _write_clip(
-    reader: Reader,
+    reader: Reader | ClassReader,
     item: InputFile,
     folder: Path,
     output: str,
@@ -159,12 +192,20 @@ def _write_clip(
     def reject(number: int, reason: str) -> None:
         left_out[reason] = left_out.get(reason, 0) + 1
 
-    table = TableSink(folder / "frames.csv", item.name, output, result.spacing_mm)
-    with _finished([table, *_sinks(item, folder, output, settings, result)]) as sinks:
-        frames = _limited(item.path, settings.limits.frames)
-        for judged in track(reader.read(frames, settings.batch_size, reject), item.name):
-            for sink in sinks:
-                sink.add(judged)
+    frames = _limited(item.path, settings.limits.frames)
+    table: TableSink | ClassTable
+    if isinstance(reader, ClassReader):
+        table = ClassTable(folder / "frames.csv", item.name, output, reader)
+        with _finished([table]):
+            for classified in track(reader.read(frames, settings.batch_size, reject), item.name):
+                table.add(classified)
+        result.answer = table.clip()
+    else:
+        table = TableSink(folder / "frames.csv", item.name, output, result.spacing_mm)
+        with _finished([table, *_sinks(item, folder, output, settings, result)]) as sinks:
+            for judged in track(reader.read(frames, settings.batch_size, reject), item.name):
+                for sink in sinks:
+                    sink.add(judged)
     if not table.frames:
         raise UnreadableMedia("no frame that can be used")
     result.frames, result.to_read = table.frames, table.to_read
@@ -188,7 +229,7 @@ def _sinks(
 
 
 @contextlib.contextmanager
-def _finished(sinks: list[Sink]) -> Iterator[list[Sink]]:
+def _finished(sinks: list[Output]) -> Iterator[list[Output]]:
     """Closes all files; after an error, lets go of them instead."""
     try:
         yield sinks
@@ -237,11 +278,11 @@ def _reason(error: BaseException, item: InputFile) -> str:
     return f"cannot be decoded ({type(error).__name__})"
 
 
-def _write_tables(frames: Path, files: pd.DataFrame, folder: Path, kind: str) -> None:
+def _write_tables(frames: Path, files: pd.DataFrame, folder: Path, kind: str, columns: Sequence[str]) -> None:
     writers: dict[str, Callable[[Path], object]] = {
         "frames.csv": lambda path: shutil.copyfile(frames, path),
         "files.csv": lambda path: files.to_csv(path, index=False),
-        "frames.parquet": lambda path: _to_parquet(frames, path),
+        "frames.parquet": lambda path: _to_parquet(frames, path, columns),
         "files.parquet": lambda path: files.to_parquet(path, index=False),
     }
     for name in (f"frames.{kind}", f"files.{kind}"):
@@ -253,19 +294,20 @@ def _write_tables(frames: Path, files: pd.DataFrame, folder: Path, kind: str) ->
             partial.unlink(missing_ok=True)
 
 
-def _to_parquet(source: Path, path: Path) -> None:
+def _to_parquet(source: Path, path: Path, columns: Sequence[str]) -> None:
     """Converts the table of frames piece by piece."""
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import csv as csv_file
+    from pyarrow import parquet
 
     numbers = {"frame": pa.int64(), "height": pa.int64(), "width": pa.int64(), "area_px": pa.int64()}
-    figures = {name: pa.float64() for name in ("spacing_mm", "area_mm2", "confidence")}
-    texts = {name: pa.string() for name in ("file", "output", "read")}
-    types = {name: (numbers | figures | texts)[name] for name in FRAME_COLUMNS}
-    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-    parse = csv.ParseOptions(newlines_in_values=True)
+    texts = {name: pa.string() for name in ("file", "output", "class", "read")}
+    # Spacing, area, confidence and probabilities.
+    types = {name: (numbers | texts).get(name, pa.float64()) for name in columns}
+    convert = csv_file.ConvertOptions(column_types=types, strings_can_be_null=False)
+    parse = csv_file.ParseOptions(newlines_in_values=True)
     with (
-        csv.open_csv(source, convert_options=convert, parse_options=parse) as pieces,
+        csv_file.open_csv(source, convert_options=convert, parse_options=parse) as pieces,
         parquet.ParquetWriter(path, pa.schema(list(types.items()))) as writer,
     ):
         for piece in pieces:

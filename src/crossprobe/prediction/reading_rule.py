@@ -102,17 +102,7 @@ def fit_reading_rule(frames: Sequence[JudgedFrame], settings: ReadingSettings) -
         raise CrossprobeError("the reading rule needs validation frames; the source's part `val` has none")
     sureness = np.array([-1.0 if frame.confidence is None else frame.confidence for frame in frames])
     poor = np.array([frame.dsc < settings.poor_dsc for frame in frames])
-    # Flagging everything below a frame's confidence and a hair: one candidate a frame, lowest first.
-    bounds = np.unique(np.clip(np.nextafter(np.float64(sureness), 2.0), 0.0, 1.0))
-    shares = np.array([(sureness < bound).mean() for bound in bounds])
-    caught = np.array([(sureness[poor] < bound).mean() if poor.any() else 1.0 for bound in bounds])
-    enough = (shares >= settings.least_flagged) & (caught >= settings.catch_share)
-    allowed = shares <= settings.most_flagged
-    if (enough & allowed).any():
-        chosen = int(np.flatnonzero(enough & allowed)[0])
-        bound = float(bounds[chosen])
-    else:
-        bound = float(bounds[allowed][-1]) if allowed.any() else 0.0
+    bound = lowest_bound(sureness, poor, settings.catch_share, settings.least_flagged, settings.most_flagged)
     flagged = sureness < bound
     return ReadingRule(
         least_confidence=bound,
@@ -122,3 +112,29 @@ def fit_reading_rule(frames: Sequence[JudgedFrame], settings: ReadingSettings) -
         flagged_share=float(flagged.mean()),
         caught_share=float(flagged[poor].mean()) if poor.any() else None,
     )
+
+
+def lowest_bound(
+    sureness: np.ndarray, poor: np.ndarray, catch_share: float, least_flagged: float, most_flagged: float
+) -> float:
+    """Finds the lowest confidence below which enough of the poor answers lie, within the shares allowed.
+
+    Args:
+        sureness: Confidence [N]; -1 for what is always flagged.
+        poor: Boolean [N], what ought to be flagged.
+        catch_share: Share of the poor to be flagged.
+        least_flagged: Share flagged at least.
+        most_flagged: Share flagged at most, whatever is then missed.
+
+    Returns:
+        The bound in [0, 1].
+    """
+    # Flagging everything below a frame's confidence and a hair: one candidate a frame, lowest first.
+    bounds = np.unique(np.clip(np.nextafter(np.float64(sureness), 2.0), 0.0, 1.0))
+    shares = np.array([(sureness < bound).mean() for bound in bounds])
+    caught = np.array([(sureness[poor] < bound).mean() if poor.any() else 1.0 for bound in bounds])
+    enough = (shares >= least_flagged) & (caught >= catch_share)
+    allowed = shares <= most_flagged
+    if (enough & allowed).any():
+        return float(bounds[np.flatnonzero(enough & allowed)[0]])
+    return float(bounds[allowed][-1]) if allowed.any() else 0.0

@@ -20,15 +20,21 @@ from crossprobe.prediction.read_ahead import read_ahead
 from crossprobe.prediction.stream_settings import StreamSettings
 from crossprobe.prediction.view import View, find_view
 
-__all__ = ["FramePrediction", "StreamSettings", "predict_stream"]
+__all__ = ["FramePrediction", "StreamSettings", "predict_stream", "prepared_batches"]
 
 logger = logging.getLogger(__name__)
 Frame = np.ndarray | tuple[int, np.ndarray]
 Rejected = Callable[[int, str], None]
 
 
-class _Prepared(NamedTuple):
-    """A frame on its way through the model: its number, itself, and what the model looks at."""
+class PreparedFrame(NamedTuple):
+    """A frame on its way through a model.
+
+    Attributes:
+        number: In the clip, from 0.
+        recorded: The frame itself, uint8 [H, W].
+        image: What the model looks at, uint8 [S, S].
+    """
 
     number: int
     recorded: np.ndarray
@@ -89,17 +95,34 @@ def predict_stream(
     if answer not in ensemble.answers:
         raise CrossprobeError(f"no answer '{answer}': this ensemble has {', '.join(ensemble.answers)}")
     wanted = dataclasses.replace(ensemble, answers={answer: ensemble.answers[answer]})
-    batches = _batches(_numbered(frames), ensemble.predictor.size, settings, rejected or _log)
-    if settings.read_ahead_batches:
-        batches = read_ahead(batches, settings.read_ahead_batches)
-    with contextlib.closing(batches):
+    with contextlib.closing(prepared_batches(frames, ensemble.predictor.size, settings, rejected)) as batches:
         for view, batch in batches:
             yield from _predicted(wanted, answer, batch, view, settings)
 
 
+def prepared_batches(
+    frames: Iterable[Frame], size: int, settings: StreamSettings, rejected: Rejected | None
+) -> Generator[tuple[View, list[PreparedFrame]]]:
+    """Prepares the frames of one clip for a model, a batch at a time, ahead of it where settings say so.
+
+    Args:
+        frames: As for `predict_stream`.
+        size: Side of the model's images, px.
+        settings: How frames are prepared and batched.
+        rejected: As for `predict_stream`.
+
+    Returns:
+        A generator, to be closed, of the view of the clip and its prepared frames.
+    """
+    batches = _batches(_numbered(frames), size, settings, rejected or _log)
+    if settings.read_ahead_batches:
+        batches = read_ahead(batches, settings.read_ahead_batches)
+    return batches
+
+
 def _batches(
     numbered: Iterator[tuple[int, np.ndarray]], size: int, settings: StreamSettings, rejected: Rejected
-) -> Generator[tuple[View, list[_Prepared]]]:
+) -> Generator[tuple[View, list[PreparedFrame]]]:
     """The view of the clip with prepared frames, a batch at a time."""
     first = list(itertools.islice(numbered, settings.look_ahead_frames))
     if not first:
@@ -107,14 +130,14 @@ def _batches(
     view = find_view([frame for _, frame in first], settings)
     usable = _usable(itertools.chain(_drained(first), numbered), view, rejected)
     while batch := [
-        _Prepared(number, frame, view.square(frame, size))
+        PreparedFrame(number, frame, view.square(frame, size))
         for number, frame in itertools.islice(usable, settings.batch_size)
     ]:
         yield view, batch
 
 
 def _predicted(
-    ensemble: Ensemble, answer: str, batch: list[_Prepared], view: View, settings: StreamSettings
+    ensemble: Ensemble, answer: str, batch: list[PreparedFrame], view: View, settings: StreamSettings
 ) -> Iterator[FramePrediction]:
     fused = ensemble.predict(np.stack([one.image for one in batch]))[answer]
     with torch.inference_mode():

@@ -45,8 +45,8 @@ class ClassificationInputs:
         claimed: Whether claims are shown.
         statistics: How intervals were drawn.
         left: Results by name: `metrics, scores, arms, comparisons, confusion, referral, costs, histories`,
-            `cams` as PNG, `adaptation` where an arm adapts, and for each site facts, cohort, contact sheet
-            and rejections.
+            `cams` as PNG, `adaptation` and `findings` where an arm adapts, and for each site facts, cohort,
+            contact sheet and rejections.
         parameters: The study's parameters.
     """
 
@@ -81,7 +81,9 @@ def render_classification(inputs: ClassificationInputs) -> str:
         run_sections.data_section(run),
         classifier_sections.arms_section(left["arms"], inputs.baseline, inputs.study, inputs.claimed),
         arm_sections.paired_tests_section(run),
-        classifier_sections.adaptation_section(left.get("adaptation"), left["histories"]),
+        classifier_sections.adaptation_section(
+            left.get("adaptation"), left["histories"], left.get("findings", ())
+        ),
         classifier_sections.classes_section(plain, left["confusion"]),
         classifier_sections.answers_section(left["scores"], left["referral"]),
         Section("cams", "What the arms look at", (cams.block(),)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,17 @@ from crossprobe.evaluation.class_metrics import LOWER_IS_BETTER, PER_CLASS
 from crossprobe.evaluation.classification_claimed import claims_of
 from crossprobe.reporting import charts
 from crossprobe.reporting.arm_sections import both_looks
-from crossprobe.reporting.blocks import Block, Cell, Details, Paragraph, Row, Section, Table, plain_table
+from crossprobe.reporting.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Details,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+    plain_table,
+)
 from crossprobe.reporting.classifier_charts import adversary_plot, referral_plot
 from crossprobe.reporting.style import arm_colours, arm_label, metric_label
 from crossprobe.reporting.wording import MISSING, Compared, interval, number, plural
@@ -163,12 +174,15 @@ def answers_section(scores: pd.DataFrame, referral: pd.DataFrame) -> Section:
     return Section("answers", "How sure the answers are", tuple(blocks))
 
 
-def adaptation_section(adaptation: pd.DataFrame | None, histories: pd.DataFrame) -> Section | None:
+def adaptation_section(
+    adaptation: pd.DataFrame | None, histories: pd.DataFrame, findings: Sequence[str]
+) -> Section | None:
     """Shows how adversarial training went, with warnings of collapse.
 
     Args:
         adaptation: From `adaptation_table`; None where no arm adapts.
         histories: Long table of all arms.
+        findings: From `adaptation_sentences`.
 
     Returns:
         The section, or None.
@@ -181,7 +195,8 @@ def adaptation_section(adaptation: pd.DataFrame | None, histories: pd.DataFrame)
             "pool images. A total loss near 0 would mean that the discriminator had won, so its parts are "
             "shown apart: at a domain accuracy of 0.50 and a domain loss of 0.693 the sites cannot be told "
             "apart."
-        )
+        ),
+        Bullets(tuple(findings)),
     ]
     for row in adaptation.to_dict("records"):
         if isinstance(row["warnings"], str) and row["warnings"]:
@@ -191,7 +206,7 @@ def adaptation_section(adaptation: pd.DataFrame | None, histories: pd.DataFrame)
             blocks.append(Paragraph(text, "warning"))
     shown = adaptation.drop(columns="warnings").assign(arm=adaptation["arm"].map(arm_label))
     shown.columns = [str(name).replace("target_share_", "target called ") for name in shown.columns]
-    blocks.append(plain_table(shown, "Held-out images, at the kept weights and at the end"))
+    blocks.append(plain_table(shown, "Held-out images, from the first validation to the last"))
     blocks.append(
         both_looks(
             lambda theme: adversary_plot(histories, theme),

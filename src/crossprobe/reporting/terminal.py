@@ -45,6 +45,23 @@ def terminal_table(arms: pd.DataFrame) -> Table:
     return table
 
 
+def print_result(result: pd.DataFrame | list[str], report: Path | None = None) -> None:
+    """Prints a result of a run that is meant for people.
+
+    Args:
+        result: A table of arms, the order of the arms that was found without labels, or sentences.
+        report: Path of the report that belongs to it.
+    """
+    console = Console()
+    if not isinstance(result, pd.DataFrame):
+        for sentence in result:
+            console.print(f"- {sentence}", markup=False, highlight=False)
+    elif "metric" in result:
+        print_arms(result, report, console)
+    else:
+        print_choice(result, console)
+
+
 def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console | None = None) -> None:
     """Prints the table of arms, says if the target could not be scored, and where the report lies.
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crossprobe.data.frame_settings import FrameSettings
-from crossprobe.prediction.package import index_hash, read_index
+from crossprobe.prediction.package import PackageIndex, index_hash, read_index
 from crossprobe.tracking.served_code import copy_code
 
 SERVED = Path(__file__).with_name("served_model.py")
@@ -22,19 +21,24 @@ REQUIREMENTS = (
     "mlflow", "numpy", "opencv-python-headless", "pandas", "pillow", "pydantic", "pydicom", "safetensors",
     "torch",
 )  # fmt: skip
+CLASSIFIER_REQUIREMENTS = ("timm", "torchvision")
 
 
-def pinned_requirements(frames: FrameSettings) -> list[str]:
+def pinned_requirements(index: PackageIndex) -> list[str]:
     """Names what serving needs, at the versions at hand.
 
     Args:
-        frames: How frames are prepared; one step takes a library that no other part of serving needs.
+        index: Of the package; backbones of classifiers are timm's, and one step of preparing frames takes a
+            library that no other part of serving needs.
 
     Returns:
         Requirements such as `numpy==2.4.6`.
     """
-    steps = {step.step for step in frames.preprocessing}
-    needed = (*REQUIREMENTS, "scikit-image") if "total_variation" in steps else REQUIREMENTS
+    needed = list(REQUIREMENTS)
+    if index.kind == "classifier":
+        needed += CLASSIFIER_REQUIREMENTS
+    if any(step.step == "total_variation" for step in index.frames.preprocessing):
+        needed.append("scikit-image")
     versions = {name: importlib.metadata.version(name) for name in needed}
     return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
 
@@ -102,13 +106,8 @@ def model_contents(folder: Path, card: str, scratch: Path) -> dict[str, Any]:
         ColSpec("string", "clip", **optional),
         ColSpec("double", "spacing_mm", **optional),
     ]
-    outputs: list[ColSpec | TensorSpec] = [
-        *(ColSpec("string", column) for column in ("mask", "confidence_map")),
-        ColSpec("double", "confidence"),
-        ColSpec("long", "area_px"),
-        ColSpec("double", "area_mm2"),
-        ColSpec("string", "read"),
-    ]
+    index = read_index(folder)
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(kind, name) for name, kind in _outputs(index).items()]
     written = scratch / CARD
     written.write_text(card, encoding="utf-8")
     # MLflow keeps the name of the folder that it is given.
@@ -121,5 +120,16 @@ def model_contents(folder: Path, card: str, scratch: Path) -> dict[str, Any]:
         "code_paths": [str(copy_code(SERVED, scratch))],
         "signature": ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
         "input_example": pd.DataFrame(example_request()),
-        "pip_requirements": pinned_requirements(read_index(folder).frames),
+        "pip_requirements": pinned_requirements(index),
     }
+
+
+def _outputs(index: PackageIndex) -> dict[str, str]:
+    """Columns of an answer and their types, as MLflow names them."""
+    if index.kind == "classifier":
+        from crossprobe.prediction.class_table import answer_columns
+
+        columns = answer_columns(index.classes)
+        return {name: "string" if name in ("class", "read") else "double" for name in columns}
+    pictures = dict.fromkeys(("mask", "confidence_map"), "string")
+    return {**pictures, "confidence": "double", "area_px": "long", "area_mm2": "double", "read": "string"}

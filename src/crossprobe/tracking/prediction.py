@@ -26,12 +26,12 @@ def run_prediction(job: PredictJob, uri: str, runtime: RuntimeSettings) -> tuple
         Name and version of the model, and the table of files.
     """
     from crossprobe.pipelines.data_processing.nodes import KEY_VARIABLE, PUBLIC_KEY
-    from crossprobe.prediction.judged import Reader
+    from crossprobe.prediction.open_reader import open_reader
     from crossprobe.prediction.predict_files import predict_files
     from crossprobe.tracking.fetch import fetch_model
     from crossprobe.training.runtime import resolve
 
     model = fetch_model(job.model, uri)
-    reader = Reader(model.package, resolve(for_prediction(runtime)))
+    reader = open_reader(model.package, resolve(for_prediction(runtime)))
     salt = os.environ.get(KEY_VARIABLE, PUBLIC_KEY)
     return model.title(), predict_files(reader, job.paths, job.output, job.settings, salt)

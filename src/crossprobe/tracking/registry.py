@@ -259,7 +259,7 @@ class Registry:
     def _ensure_model(self) -> None:
         try:
             self.client.create_registered_model(
-                self.name, description="Segmenters of crossprobe. A triage aid for research, not a diagnosis."
+                self.name, description="A model of crossprobe. A triage aid for research, not a diagnosis."
             )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":

@@ -23,7 +23,7 @@ def predict_in_fresh_process(model_uri: str, tracking_uri: str, images: np.ndarr
         images: uint8 [B, S, S], prepared as for training.
 
     Returns:
-        Probabilities, float32 [B, S, S].
+        Probabilities: float32 [B, S, S] of a segmenter, float64 [B, classes] of a classifier.
 
     Raises:
         RegistryError: The process failed; the end of what it said is quoted.
@@ -58,13 +58,11 @@ def main(model_uri: str, tracking_uri: str, given: str, made: str) -> None:
     """
     import mlflow
 
-    from crossprobe.prediction.held_out import probabilities
-
     mlflow.set_tracking_uri(tracking_uri)
     served = mlflow.pyfunc.load_model(model_uri).unwrap_python_model()
     images = np.load(given, allow_pickle=False)
     batches = np.array_split(images, len(images))
-    answers = [probabilities(served.reader.ensemble, batch) for batch in batches]
+    answers = [served.reader.probabilities(batch) for batch in batches]
     np.save(made, np.concatenate(answers), allow_pickle=False)
 
 

@@ -23,7 +23,7 @@ HASH, RUNTIME = "package_sha256", "runtime"
 
 
 class CrossprobeModel(PythonModel):
-    """Reads frames out of a request and answers with masks."""
+    """Reads frames out of a request and answers with masks, or with classes where it is a classifier."""
 
     def load_context(self, context: Any) -> None:
         """Loads and verifies the package.
@@ -36,7 +36,7 @@ class CrossprobeModel(PythonModel):
             PackageRefused: The package is not the one that was logged.
         """
         _keep_the_copy_for_machines_without_the_library()
-        from crossprobe.prediction.judged import Reader
+        from crossprobe.prediction.open_reader import open_reader
         from crossprobe.prediction.package import Package
         from crossprobe.training.runtime import resolve
         from crossprobe.training.settings import RuntimeSettings
@@ -46,7 +46,7 @@ class CrossprobeModel(PythonModel):
         package = Package.load(Path(context.artifacts["package"]), expected)
         runtime = RuntimeSettings.model_validate(config.get(RUNTIME, {}))
         asked = runtime.model_copy(update={"precision": runtime.inference.precision})
-        self.reader = Reader(package, resolve(asked))
+        self.reader = open_reader(package, resolve(asked))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Answers a request.
@@ -59,7 +59,8 @@ class CrossprobeModel(PythonModel):
         Returns:
             One row a row: `mask` (PNG, 0 and 255, as base64), `confidence_map` (PNG, 0 to 255), `confidence`
             (mean over the predicted area, NaN where nothing is found), `area_px`, `area_mm2` (NaN where the
-            spacing is unknown) and `read` (why a person should read the frame, or empty).
+            spacing is unknown) and `read` (why a person should read the frame, or empty). A classifier gives
+            `class`, `p_<class>` for each class, `confidence` (the largest of them) and `read`.
 
         Raises:
             MlflowException: A row whose image cannot be used, or too many rows. A server passes the text of
@@ -92,6 +93,8 @@ class CrossprobeModel(PythonModel):
 
     def _clip(self, table: pd.DataFrame, places: list[int]) -> dict[int, dict[str, Any]]:
         from crossprobe.errors import UnreadableMedia
+        from crossprobe.prediction.class_reader import ClassReader
+        from crossprobe.prediction.class_table import answer_row
         from crossprobe.prediction.picture import (
             confidence_picture,
             decode_picture,
@@ -103,6 +106,9 @@ class CrossprobeModel(PythonModel):
             raise UnreadableMedia(f"row {place}: {reason}")
 
         frames = ((place, decode_picture(table["image"][place])) for place in places)
+        if isinstance(self.reader, ClassReader):
+            classified = self.reader.read(frames, batch_size=8, rejected=refuse)
+            return {item.frame: answer_row(item.answer) for item in classified}
         answers = {}
         for judged in self.reader.read(frames, batch_size=8, rejected=refuse):
             prediction = judged.prediction

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from crossprobe.data.image_groups import ImageGroups
 from crossprobe.data.pseudonym import pseudonym
 from crossprobe.data.sources.image_folder import ImageFolderSettings
 from crossprobe.data.sources.registry import read_source
@@ -32,8 +33,8 @@ class Folder:
         table = pd.DataFrame({"file": names.keys(), "patient": names.values()})
         table.to_csv(self.root / "patients.csv", index=False)
 
-    def read(self, **settings: object):
-        return read_source(ImageFolderSettings(folder=self.root, **settings), "source", SALT)
+    def read(self, groups: ImageGroups | None = None, **settings: object):
+        return read_source(ImageFolderSettings(folder=self.root, **settings), "source", SALT, groups)
 
 
 @pytest.fixture
@@ -207,3 +208,51 @@ def test_nothing_left_is_named(folder):
     folder.image("benign/a.png")
     with pytest.raises(InvalidMetadata, match=r"no usable image, so site 'source' is empty \(class benign: "):
         folder.read()
+
+
+def patients_of(recordings) -> dict[str, str]:
+    return {path.rsplit("/images/")[1]: name for path, name in recordings[["path", "patient"]].to_numpy()}
+
+
+def read_again(folder, groups: ImageGroups):
+    """What the next run reads: it knows what the one before gave out."""
+    groups = ImageGroups({**groups.known, **groups.fresh})
+    return *folder.read(groups=groups), groups
+
+
+def test_a_late_copy_that_sorts_first_renames_nobody(two_classes):
+    copied = two_classes.image("benign/m.png")
+    groups = ImageGroups()
+    before = patients_of(two_classes.read(groups=groups)[0])
+    two_classes.image("benign/a.png", np.ascontiguousarray(copied[:, ::-1]))
+    recordings, _, groups = read_again(two_classes, groups)
+    after = patients_of(recordings)
+    assert after["benign/a.png"] == before["benign/m.png"]
+    assert before.items() <= after.items()
+    # Nor when the first one of the group goes.
+    (two_classes.root / "benign/m.png").unlink()
+    recordings, _, _ = read_again(two_classes, groups)
+    assert patients_of(recordings)["benign/a.png"] == before["benign/m.png"]
+
+
+def test_a_late_image_that_resembles_two_groups_is_set_aside(two_classes):
+    left, right = two_classes.image("benign/left.png"), two_classes.image("benign/right.png")
+    groups = ImageGroups()
+    before = patients_of(two_classes.read(groups=groups)[0])
+    mixed = np.rint(left.astype(float) / 2 + right.astype(float) / 2).astype(np.uint8)
+    two_classes.image("benign/a.png", mixed)
+    recordings, rejections, _ = read_again(two_classes, groups)
+    assert patients_of(recordings) == before
+    assert rejections["reason"].str.contains("resembles images of two groups").sum() == 1
+
+
+def test_another_image_under_the_name_of_the_first_is_another_group(two_classes):
+    copied = two_classes.image("benign/m.png")
+    two_classes.image("benign/n.png", copied)
+    groups = ImageGroups()
+    before = patients_of(two_classes.read(groups=groups)[0])
+    two_classes.image("benign/m.png")
+    recordings, _, _ = read_again(two_classes, groups)
+    after = patients_of(recordings)
+    assert after["benign/n.png"] == before["benign/n.png"] == before["benign/m.png"]
+    assert after["benign/m.png"] not in before.values()

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.data.duplicates import DuplicateSettings
+from crossprobe.data.image_groups import ImageGroups
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.sources.class_folders import find_images
 from crossprobe.data.sources.labelled_images import STAGE, LabelledImage, image_recordings
@@ -35,13 +36,16 @@ class BusiSettings(BaseModel):
     smallest_class: int = Field(3, ge=1, description="Groups that a class must have.")
 
 
-def read(settings: BusiSettings, site: str, salt: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read(
+    settings: BusiSettings, site: str, salt: str, groups: ImageGroups | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads the images; all masks of an image count as one, and a group of near-copies as a patient.
 
     Args:
         settings: Where, and which classes.
         site: Name given to every row.
         salt: For the pseudonyms.
+        groups: What earlier readings knew of groups; new ones are added to it.
 
     Returns:
         Recordings (`RecordingSchema`) sorted by video, and rejections (`RejectionSchema`).
@@ -63,5 +67,13 @@ def read(settings: BusiSettings, site: str, salt: str) -> tuple[pd.DataFrame, pd
         for image in found
     ]
     return image_recordings(
-        images, rejections, site, salt, "busi", settings.duplicates, settings.smallest_class, str(root)
+        images,
+        rejections,
+        site,
+        salt,
+        "busi",
+        settings.duplicates,
+        settings.smallest_class,
+        str(root),
+        groups,
     )

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.data.duplicates import DuplicateSettings
+from crossprobe.data.image_groups import ImageGroups
 from crossprobe.data.manifest import Rejection
 from crossprobe.data.pseudonym import pseudonym, redact
 from crossprobe.data.sources.class_folders import FolderImage, find_images
@@ -39,13 +40,16 @@ class ImageFolderSettings(BaseModel):
     smallest_class: int = Field(3, ge=1, description="Patients, or groups of copies, that a class must have.")
 
 
-def read(settings: ImageFolderSettings, site: str, salt: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def read(
+    settings: ImageFolderSettings, site: str, salt: str, groups: ImageGroups | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Reads the layout; with a table of patients, what it does not name is rejected.
 
     Args:
         settings: Where, and which classes.
         site: Name given to every row.
         salt: For the pseudonyms.
+        groups: What earlier readings knew of groups; new ones are added to it.
 
     Returns:
         Recordings (`RecordingSchema`) sorted by video, and rejections (`RejectionSchema`). File names appear
@@ -55,7 +59,7 @@ def read(settings: ImageFolderSettings, site: str, salt: str) -> tuple[pd.DataFr
         InvalidMetadata: No class folders, a table without its columns, or no usable image.
     """
     reader = _Reader(settings, site, salt)
-    return reader.read()
+    return reader.read(groups)
 
 
 class _Reader:
@@ -65,7 +69,7 @@ class _Reader:
         self.salt = salt
         self.rejections: list[Rejection] = []
 
-    def read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def read(self, groups: ImageGroups | None) -> tuple[pd.DataFrame, pd.DataFrame]:
         folder = self.settings.folder
         found, faults = find_images(folder, self.settings.classes)
         for fault in faults:
@@ -87,6 +91,7 @@ class _Reader:
             self.settings.duplicates,
             self.settings.smallest_class,
             str(folder),
+            groups,
         )
 
     def _labelled(self, image: FolderImage, patients: dict[str, str] | None) -> LabelledImage | None:

@@ -15,10 +15,11 @@ from crossprobe.data.duplicates import (
     DuplicateSettings,
     ImageTraits,
     conflicting_groups,
-    group_duplicates,
+    duplicate_pairs,
     image_traits,
 )
 from crossprobe.data.fingerprint import file_hash
+from crossprobe.data.image_groups import ImageGroups, join_groups
 from crossprobe.data.manifest import RecordingSchema, Rejection, checked, rejection_table
 from crossprobe.data.media_limits import check_limits
 from crossprobe.data.pseudonym import pseudonym
@@ -29,6 +30,10 @@ from crossprobe.progress import track
 logger = logging.getLogger(__name__)
 STAGE = "ingest"
 SHOWN = 20
+BRIDGING = (
+    "resembles images of two groups that were told apart before; set aside, for patients never move between "
+    "parts"
+)
 
 
 class LabelledImage(NamedTuple):
@@ -43,6 +48,7 @@ class LabelledImage(NamedTuple):
         device: Scanner.
         operator: Who scanned.
         masks: A mask, or several named with a `*`.
+        group: Pseudonym of the group of near-identical images that stands for the patient.
     """
 
     key: str
@@ -53,6 +59,7 @@ class LabelledImage(NamedTuple):
     device: str = "unknown"
     operator: str = "unknown"
     masks: Path | None = None
+    group: str | None = None
 
 
 def image_recordings(
@@ -64,6 +71,7 @@ def image_recordings(
     duplicates: DuplicateSettings,
     smallest_class: int,
     origin: str,
+    groups: ImageGroups | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Turns labelled images into recordings under pseudonyms.
 
@@ -79,6 +87,7 @@ def image_recordings(
         duplicates: How images without patients are grouped.
         smallest_class: Patients or groups that a class must have.
         origin: Folder or table, for messages.
+        groups: What earlier readings knew of groups; new ones are added to it. None starts from nothing.
 
     Returns:
         Recordings (`RecordingSchema`) sorted by video, and rejections (`RejectionSchema`), of which many with
@@ -90,7 +99,8 @@ def image_recordings(
     dropped = list(rejections)
     kept = list(images)
     if any(image.patient is None for image in kept):
-        kept = _grouped(kept, dropped, site, duplicates)
+        names = ImageGroups() if groups is None else groups
+        kept = _grouped(kept, dropped, site, duplicates, names, f"{data_set}/group", salt)
     elif not duplicates.conflicting:
         kept = _without_conflicting_copies(kept, dropped, site)
     kept = _without_small_classes(kept, dropped, site, smallest_class)
@@ -126,9 +136,46 @@ def counted(rejections: Sequence[Rejection], most: int = SHOWN) -> list[Rejectio
 
 
 def _grouped(
-    images: list[LabelledImage], dropped: list[Rejection], site: str, settings: DuplicateSettings
+    images: list[LabelledImage],
+    dropped: list[Rejection],
+    site: str,
+    settings: DuplicateSettings,
+    names: ImageGroups,
+    prefix: str,
+    salt: str,
 ) -> list[LabelledImage]:
     """Reads every image, rejects those that cannot be read, and lets groups stand for patients."""
+    readable, traits = _readable(images, dropped, site, settings)
+    known = [names.known.get(item.content) if settings.find else None for item in traits]
+    groups, bridging = join_groups(duplicate_pairs(traits, settings), known)
+    for place in sorted(bridging):
+        dropped.append(Rejection(site, STAGE, readable[place].item, BRIDGING))
+    whole = [place for place in range(len(readable)) if place not in bridging]
+    named = _named(readable, traits, groups, whole, names, prefix, salt)
+    readable, groups = [readable[place] for place in whole], _renumbered(groups[whole])
+    conflicts = conflicting_groups(groups, (image.label for image in readable))
+    sizes = np.bincount(groups, minlength=len(groups)) if len(groups) else np.zeros(0, dtype=int)
+    logger.info(
+        "site %s: %d images, no patients; %d groups, %d of them of near-identical images (%d images, the "
+        "largest of %d), %d groups with conflicting classes (%d images)",
+        site, len(readable), int((sizes > 0).sum()), int((sizes > 1).sum()), int(sizes[sizes > 1].sum()),
+        int(sizes.max(initial=0)), len(conflicts), int(sizes[list(conflicts)].sum()),
+    )  # fmt: skip
+    kept: list[LabelledImage] = []
+    for image, group, name in zip(readable, groups.tolist(), named, strict=True):
+        first = readable[group]
+        if group in conflicts and not settings.conflicting:
+            reason = f"near-identical images carry the classes {' and '.join(conflicts[group])}"
+            dropped.append(Rejection(site, STAGE, f"{image.item} (group of {first.item})", reason))
+            logger.info("site %s: %s is %s: %s", site, image.item, image.path.name, reason)
+        else:
+            kept.append(image._replace(group=name))
+    return kept
+
+
+def _readable(
+    images: list[LabelledImage], dropped: list[Rejection], site: str, settings: DuplicateSettings
+) -> tuple[list[LabelledImage], list[ImageTraits]]:
     readable: list[LabelledImage] = []
     traits: list[ImageTraits] = []
     for image in track(images, "looking for copies", total=len(images)):
@@ -142,25 +189,41 @@ def _grouped(
             logger.warning("site %s: %s is %s: %s", site, image.item, image.path.name, reason)
         else:
             readable.append(image)
-    groups = group_duplicates(traits, settings)
-    conflicts = conflicting_groups(groups, (image.label for image in readable))
-    sizes = np.bincount(groups, minlength=len(groups)) if len(groups) else np.zeros(0, dtype=int)
-    logger.info(
-        "site %s: %d images, no patients; %d groups, %d of them of near-identical images (%d images, the "
-        "largest of %d), %d groups with conflicting classes (%d images)",
-        site, len(readable), int((sizes > 0).sum()), int((sizes > 1).sum()), int(sizes[sizes > 1].sum()),
-        int(sizes.max(initial=0)), len(conflicts), int(sizes[list(conflicts)].sum()),
-    )  # fmt: skip
-    kept: list[LabelledImage] = []
-    for image, group in zip(readable, groups.tolist(), strict=True):
-        first = readable[group]
-        if group in conflicts and not settings.conflicting:
-            reason = f"near-identical images carry the classes {' and '.join(conflicts[group])}"
-            dropped.append(Rejection(site, STAGE, f"{image.item} (group of {first.item})", reason))
-            logger.info("site %s: %s is %s: %s", site, image.item, image.path.name, reason)
-        else:
-            kept.append(image._replace(patient=f"group/{first.key}"))
-    return kept
+    return readable, traits
+
+
+def _named(
+    images: Sequence[LabelledImage],
+    traits: Sequence[ImageTraits],
+    groups: np.ndarray,
+    whole: Sequence[int],
+    names: ImageGroups,
+    prefix: str,
+    salt: str,
+) -> list[str]:
+    """Names the group of each image that is not set aside, and adds what is new to the record.
+
+    A group on record keeps its name. A new one is called after its first image, unless that name is taken by
+    a group which once began with another image of the same name.
+    """
+    given = {int(groups[place]): names.known[traits[place].content] for place in whole
+             if traits[place].content in names.known}  # fmt: skip
+    taken = set(names.known.values())
+    for first in sorted({int(groups[place]) for place in whole} - set(given)):
+        name = pseudonym("patient", f"{prefix}/{images[first].key}", salt)
+        if name in taken:
+            name = pseudonym("patient", f"{prefix}/{images[first].key}/{traits[first].content}", salt)
+        given[first] = name
+    for place in whole:
+        if traits[place].content not in names.known:
+            names.fresh[traits[place].content] = given[int(groups[place])]
+    return [given[int(groups[place])] for place in whole]
+
+
+def _renumbered(groups: np.ndarray) -> np.ndarray:
+    """Numbers groups by their first image again, after images were taken out."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse], dtype=np.int64)
 
 
 def _without_conflicting_copies(
@@ -186,7 +249,7 @@ def _without_small_classes(
 ) -> list[LabelledImage]:
     patients: dict[str, set[str]] = {}
     for image in images:
-        patients.setdefault(image.label, set()).add(str(image.patient))
+        patients.setdefault(image.label, set()).add(image.group or str(image.patient))
     small = {label for label, names in patients.items() if len(names) < smallest}
     for label in sorted(small):
         count = sum(image.label == label for image in images)
@@ -204,7 +267,7 @@ def _recording(image: LabelledImage, site: str, salt: str, data_set: str) -> dic
         "site": site,
         "device": image.device,
         "operator": pseudonym("operator", image.operator, salt),
-        "patient": pseudonym("patient", f"{data_set}/{image.patient}", salt),
+        "patient": image.group or pseudonym("patient", f"{data_set}/{image.patient}", salt),
         "view": "unknown",
         "video": pseudonym("video", f"{site}/{image.key}", salt),
         "path": str(image.path.resolve()),

@@ -98,6 +98,7 @@ class ClassifierArms(BaseModel):
         sites: Sites whose test patients are scored.
         arms: Classifiers, by name.
         ensembles: Joined classifiers, by name.
+        registered: The arm or ensemble that becomes a model of the registry; none where empty.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,6 +106,7 @@ class ClassifierArms(BaseModel):
     sites: tuple[Literal["source", "target"], ...] = Field(("source",), min_length=1)
     arms: dict[str, ClassifierArm] = Field(min_length=1)
     ensembles: dict[str, ClassifierEnsemble] = Field(default_factory=dict)
+    registered: str | None = None
 
 
 @cache
@@ -138,6 +140,7 @@ def read_classifiers(study: str) -> ClassifierArms:
             raise InvalidMetadata(
                 f"{study}.ensembles.{name}: no arm named {', '.join(unknown)}; there are {', '.join(names)}"
             )
+    _check_registered(study, arms)
     return arms
 
 
@@ -166,6 +169,41 @@ def refuse_other_arms(parameters: Mapping[str, Any]) -> None:
                 f"{', '.join(strange)}: not in the table of '{study}' below conf/base/parameters. Pipelines "
                 "are made from that table before environments and --params are read, so that this would be "
                 "ignored: write it there"
+            )
+
+
+def lineage(arms: ClassifierArms, name: str) -> list[str]:
+    """Names an arm and those that it goes on from, the nearest first.
+
+    Args:
+        arms: The table.
+        name: Of the arm.
+    """
+    found, start = [name], arms.arms[name].start
+    while start is not None:
+        found.append(start)
+        start = arms.arms[start].start
+    return found
+
+
+def _check_registered(study: str, arms: ClassifierArms) -> None:
+    """A model of the registry is judged by source patients: it has learned from source labels alone."""
+    if arms.registered is None:
+        return
+    usable = [*arms.arms, *arms.ensembles]
+    if arms.registered not in usable:
+        raise InvalidMetadata(
+            f"{study}.registered is '{arms.registered}', expected one of {', '.join(usable)}"
+        )
+    joined = arms.ensembles.get(arms.registered)
+    members = joined.members if joined else (arms.registered,)
+    for name in (name for member in members for name in lineage(arms, member)):
+        arm = arms.arms[name]
+        few = arm.labels_per_class is not None
+        if few or arm.split != "patient" or arm.labels_of[0] != "source" or "target" in arm.labels_of:
+            raise InvalidMetadata(
+                f"{study}.registered: arm '{name}' is a reference or a control and not for use: register one "
+                "that learns from all of the source's labels, by patient, and from none of the target's"
             )
 
 

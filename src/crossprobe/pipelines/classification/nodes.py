@@ -164,6 +164,34 @@ def watch_adaptation(stage: ClassifierTraining, *loaded: Any, names: tuple[str, 
     )
 
 
+def state_findings(
+    page: ClassifierPage, parameters: dict[str, Any], adaptation: pd.DataFrame, arms: pd.DataFrame
+) -> list[str]:
+    """Says how domain and source accuracy went, and what adaptation brought, with its interval."""
+    from crossprobe.pipelines.reporting.nodes import plain_parameters
+    from crossprobe.reporting.adaptation_words import adaptation_sentences
+
+    zero_shift = sites_are_alike(plain_parameters(parameters))
+    return adaptation_sentences(adaptation, arms, page.baseline, zero_shift)
+
+
+def sites_are_alike(parameters: dict[str, Any]) -> bool:
+    """Whether a run is the control in which source and target do not differ.
+
+    Args:
+        parameters: Plain parameters of the run.
+
+    Returns:
+        True for the phantom without shift and for two halves of one device.
+    """
+    source, target = (parameters[site]["raw"] for site in ("source", "target"))
+    if source["kind"] == target["kind"] == "phantom":
+        return parameters["phantom"]["severity"] == 0
+    halves = {raw.get("half", "all") for raw in (source, target)}
+    same = all(source.get(key) == target.get(key) for key in ("kind", "folder", "device"))
+    return same and halves == {"first", "second"}
+
+
 def draw_charts(*histories: pd.DataFrame, names: tuple[str, ...]) -> tuple[Figure, pd.DataFrame]:
     """Draws the training curves that kedro-viz and MLflow show beside the report; joins the histories."""
     from crossprobe.reporting.charts import training_curves

@@ -134,7 +134,7 @@ def _report(study: str, arms: ClassifierArms) -> Pipeline:
         if arm.split == "patient" or site == "source"
     ]
     last = arms.sites[-1]
-    results = [*TABLES, "costs", "cams", "histories", *(["adaptation"] if adapted else [])]
+    results = [*TABLES, "costs", "cams", "histories", *(["adaptation", "findings"] if adapted else [])]
     results += [f"{site}.{kind}" for site in sites_of(study) for kind in SITE_RESULTS]
     grouped = tuple(name for name, arm in arms.arms.items() if arm.split == "patient")
     template = Pipeline(
@@ -165,7 +165,7 @@ def _report(study: str, arms: ClassifierArms) -> Pipeline:
                 outputs=["curves_chart", "histories"],
                 name="draw_charts",
             ),
-            *([_watch(adapted, of)] if adapted else []),
+            *([_watch(adapted, of), _findings()] if adapted else []),
             Node(
                 bound(nodes.make_report, names=tuple(results), study=study),
                 inputs=["params:training", "params:page", "parameters", *results],
@@ -186,4 +186,13 @@ def _watch(adapted: tuple[str, ...], of: Callable[..., list[str]]) -> Node:
         ],
         outputs="adaptation",
         name="watch_adaptation",
+    )
+
+
+def _findings() -> Node:
+    return Node(
+        nodes.state_findings,
+        inputs=["params:page", "parameters", "adaptation", "arms"],
+        outputs="findings",
+        name="state_findings",
     )

@@ -61,14 +61,13 @@ def ingest(
     from crossprobe.data.manifest import Rejection, rejection_table
     from crossprobe.data.recording_parts import recording_files
     from crossprobe.data.settling import unsettled_files
-    from crossprobe.data.sources.registry import read_source
     from crossprobe.pipelines.training_lock import wait_for_training
 
     wait_for_training(ledger)
     key = pseudonym_key()
     if raw.kind in OWN_PATIENTS and key == PUBLIC_KEY:
         log.warning("%s: pseudonyms are made with the public key; set %s to a secret", site, KEY_VARIABLE)
-    recordings, rejections = read_source(raw.source(), site, key)
+    recordings, rejections = _read(raw, raw_record, site, key, ledger)
     if raw.half != "all":
         recordings = half_of_patients(recordings, raw.half)
     # The phantom was generated whole a moment ago by this run.
@@ -87,6 +86,23 @@ def ingest(
         site, len(recordings), recordings["patient"].nunique(), len(rejections),
     )  # fmt: skip
     return recordings, rejections
+
+
+def _read(
+    raw: RawSettings, raw_record: dict[str, Any], site: str, key: str, ledger: LedgerSettings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Reads the source; where images are grouped, groups on record keep their names."""
+    from crossprobe.data.image_groups import ImageGroups
+    from crossprobe.data.sources.registry import GROUPING, read_source
+
+    if raw.kind not in GROUPING:
+        return read_source(raw.source(), site, key)
+    collection = collection_of(raw, raw_record)
+    with open_ledger(ledger) as book:
+        groups = ImageGroups(book.image_groups(site, collection))
+        found = read_source(raw.source(), site, key, groups)
+        book.remember_groups(site, collection, groups.fresh)
+    return found
 
 
 def decode_frames(
@@ -175,14 +191,14 @@ def audit_split(frames: FrameStore, split: dict[str, Any], settings: LeakSetting
     return audit(frames, Split.model_validate(split), settings).model_dump(mode="json")
 
 
-def audit_sites(source: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
-    """Stops the run if a patient is on both sites; compares pseudonyms and opens no pixel."""
+def audit_sites(*splits: dict[str, Any], sites: tuple[str, ...]) -> dict[str, Any]:
+    """Stops the run if a patient is on two sites; compares pseudonyms and opens no pixel."""
     from crossprobe.data.leakage import audit_sites as audit
     from crossprobe.data.split import Split
 
     patients = {
         site: [patient for part in Split.model_validate(split).parts.values() for patient in part]
-        for site, split in (("source", source), ("target", target))
+        for site, split in zip(sites, splits, strict=True)
     }
     audit(patients)
     return {"shared_patients": 0, "patients": {site: len(ids) for site, ids in patients.items()}}

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
+from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.data_processing import nodes
 
 SHARED_PARAMETERS = {"params:phantom", "params:leaks", "params:folders", "params:runtime", "params:ledger"}
 
 
-def create_pipeline() -> Pipeline:
+def create_pipeline(sites: tuple[str, ...] = ("source", "target")) -> Pipeline:
     """Builds the pipeline.
 
+    Args:
+        sites: Whose data are needed.
+
     Returns:
-        Collect, ingest, frames, split and leak audit for both sites, and the check that the two share no
+        Collect, ingest, frames, split and leak audit for each site, and the check that no two share a
         patient.
     """
-    both = site_pipeline("source") + site_pipeline("target")
-    return both + Pipeline(
-        [
-            Node(
-                nodes.audit_sites,
-                inputs=["source.split", "target.split"],
-                outputs="site_audit",
-                name="audit_sites",
-            )
-        ]
+    audit = Node(
+        bound(nodes.audit_sites, sites=sites),
+        inputs=[f"{site}.split" for site in sites],
+        outputs="site_audit",
+        name="audit_sites",
     )
+    return sum((site_pipeline(site) for site in sites), Pipeline([audit]))
 
 
 def site_pipeline(site: str) -> Pipeline:

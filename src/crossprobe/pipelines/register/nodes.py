@@ -169,7 +169,7 @@ def examine_on_source(
     from crossprobe.prediction.held_out import judged_frames, latency_ms
 
     def dsc(model: Package, ensemble: Ensemble) -> pd.DataFrame:
-        rows = frames.rows(_unseen(model, "source", split["parts"]["test"]), labelled=True)
+        rows = frames.rows(unseen_patients(model, "source", split["parts"]["test"]), labelled=True)
         return judged_frames(ensemble, frames, rows, model.index.threshold)[1]
 
     evidence, candidate, obstacle = _both(dsc, package, logged, registration, runtime)
@@ -193,7 +193,7 @@ def examine_on_target(
     from crossprobe.prediction.held_out import steadiness
 
     def steady(model: Package, ensemble: Ensemble) -> pd.DataFrame:
-        patients = _unseen(model, "target", split["parts"]["selection"])
+        patients = unseen_patients(model, "target", split["parts"]["selection"])
         if not patients:
             return pd.DataFrame({"patient": [], "value": [], "found": []})
         rows = spread_over_videos(frames, patients, registration.frames_per_video)
@@ -288,8 +288,8 @@ def _both(
     return pd.concat(tables, ignore_index=True), candidate, obstacle
 
 
-def _unseen(model: Package, site: str, patients: list[str]) -> list[str]:
-    """Patients whom a model has not learned from."""
+def unseen_patients(model: Package, site: str, patients: list[str]) -> list[str]:
+    """Gives the patients whom a model has not learned from."""
     from crossprobe.data.fingerprint import fingerprint
 
     learned = set(model.index.provenance["learned_from"][site])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Pipeline
 
-from crossprobe.pipelines import classification
+from crossprobe.pipelines import classification, register
 from crossprobe.pipelines.data_processing.pipeline import site_pipeline
 
 
@@ -12,6 +12,7 @@ def create_pipeline() -> Pipeline:
     """Builds the pipeline.
 
     Returns:
-        The source's data and the study.
+        The source's data, the study, and what becomes of the registered arm.
     """
-    return site_pipeline("source") + classification.create_pipeline("transfer")
+    study = classification.create_pipeline("transfer")
+    return site_pipeline("source") + study + register.create_classifier_pipeline("transfer")
