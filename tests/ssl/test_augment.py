@@ -15,13 +15,12 @@ from scipy import stats
 from crossprobe.ssl.augment import (
     UNIFORMS_PER_VIEW,
     ContrastiveAugmentSettings,
-    adjust_brightness,
-    adjust_contrast,
     contrastive_view,
     crop_resize,
     draw_crops,
 )
 from crossprobe.training.counter_random import uniform
+from crossprobe.training.grey_values import adjust_brightness, adjust_contrast
 
 DEFAULT = ContrastiveAugmentSettings()
 UNCHANGED = ContrastiveAugmentSettings(

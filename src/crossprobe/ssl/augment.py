@@ -173,41 +173,13 @@ def _crop_resize_one_by_one(images: Tensor, boxes: Tensor, flip: Tensor, size_px
     return torch.from_numpy(result)
 
 
-def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiplies the grey values of each image.
-
-    Args:
-        images: [B, C, H, W] in [0, 1].
-        factor: [B], 0 or more; 1 changes nothing.
-
-    Returns:
-        [B, C, H, W], clipped to [0, 1].
-    """
-    return (images * factor.view(-1, 1, 1, 1)).clamp_(0.0, 1.0)
-
-
-def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Multiplies the distance of each image's grey values from their mean, padding included.
-
-    Args:
-        images: [B, C, H, W] in [0, 1].
-        factor: [B], 0 or more; 1 changes nothing.
-
-    Returns:
-        [B, C, H, W], clipped to [0, 1].
-    """
-    factor = factor.view(-1, 1, 1, 1)
-    mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (images * factor + mean * (1.0 - factor)).clamp_(0.0, 1.0)
-
-
 def _adjust_brightness_(images: Tensor, factor: Tensor) -> Tensor:
-    """`adjust_brightness` in place: a batch of views is larger than the caches."""
+    """`training.grey_values.adjust_brightness` in place: a batch of views is larger than the caches."""
     return images.mul_(factor.view(-1, 1, 1, 1)).clamp_(0.0, 1.0)
 
 
 def _adjust_contrast_(images: Tensor, factor: Tensor) -> Tensor:
-    """`adjust_contrast` in place."""
+    """`training.grey_values.adjust_contrast` in place."""
     factor = factor.view(-1, 1, 1, 1)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     return images.mul_(factor).add_(mean * (1.0 - factor)).clamp_(0.0, 1.0)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from crossprobe.ssl.augment import adjust_brightness, adjust_contrast
+from crossprobe.training.grey_values import adjust_brightness, adjust_contrast
 
 UNIFORMS_PER_PAIR = 9
 
