@@ -47,12 +47,19 @@ def real_data() -> Callable[[str], Path]:
     return find
 
 
+# These look at one finished run, which each worker would make for itself.
+SHARED_RUN = {
+    f"tests/runs/test_{name}.py"
+    for name in ("ablations", "bad_data", "cross_domain", "notebooks", "register")
+}
+
+
 class _SharedRunTogether(LoadFileScheduling):
-    """A file goes to a worker whole, and all files that look at the one finished run go to the same."""
+    """A file goes to a worker whole, and the files that share a run go to the same."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "tests/runs" if file.startswith("tests/runs/") else file
+        return "tests/runs" if file in SHARED_RUN else file
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,6 +1,7 @@
 """Loss curves in bf16 and fp32 end within noise of each other, over three seeds.
 
 `CROSSPROBE_PRECISION_STEPS=600 python -m pytest tests/training/test_precision.py` prints a longer comparison.
+A chip without bf16 takes a hundred times as long for it, and is given fewer steps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from crossprobe.training.frame_source import FrameSource
 from crossprobe.training.loop import train
 from crossprobe.training.runtime import resolve
 
-STEPS = int(os.environ.get("CROSSPROBE_PRECISION_STEPS", "40"))
+FAST = resolve(shared_runs.machine().model_copy(update={"precision": "auto"})).bf16
+STEPS = int(os.environ.get("CROSSPROBE_PRECISION_STEPS", "40" if FAST else "14"))
 SEEDS = (0, 1, 2)
 
 
@@ -45,7 +47,7 @@ def test_bf16_ends_where_fp32_does(tmp_path, name, one_thread, capsys):
         assert runtime.bf16 == (precision == "bf16")
         for seed in SEEDS:
             given = shared_runs.settings(
-                steps=STEPS, validate_every=5, seed=seed, warmup_steps=5, gradient_clip=1.0,
+                steps=STEPS, validate_every=STEPS, seed=seed, warmup_steps=5, gradient_clip=1.0,
                 optimiser={"name": "adamw", "learning_rate": 1e-3},
             )  # fmt: skip
             rows = (shared_runs.TRAINING, shared_runs.VALIDATION)
@@ -53,7 +55,7 @@ def test_bf16_ends_where_fp32_does(tmp_path, name, one_thread, capsys):
             task = job.build(*sources, given, runtime)
             history = train(task, given, 16, tmp_path / precision / str(seed), "a", runtime=runtime).history
             losses = history.query("part == 'train' and metric == 'loss'")["value"].to_numpy()
-            assert name == "mt_nxent" or losses[-10:].mean() < 0.95 * losses[:3].mean()
+            assert name == "mt_nxent" or losses[-3:].mean() < 0.95 * losses[:3].mean()
             found.append(float(losses[-10:].mean()))
     means = {precision: np.mean(found) for precision, found in ends.items()}
     noise = np.sqrt(np.mean([np.var(found, ddof=1) for found in ends.values()]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError
 
 from crossprobe.errors import LedgerError
 
@@ -70,8 +70,8 @@ def open_engine(url: str, wait_seconds: float) -> Engine:
         ) from error
     except ModuleNotFoundError as error:
         raise LedgerError(
-            f"{_hidden(url)}: its driver {error.name!r} is missing; install it, from the checkout of "
-            'crossprobe: pip install -e ".[postgres]"'
+            f"{_hidden(url)}: its driver {error.name!r} is missing; in the checkout of "
+            "crossprobe: pip install -e '.[postgres]'"
         ) from error
 
 
@@ -119,7 +119,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         The connection.
 
     Raises:
-        LedgerError: The database is locked, full, gone or damaged.
+        LedgerError: The database is locked, full, gone or damaged, or another run wrote the same rows.
     """
     with speaking(engine), engine.begin() as connection:
         yield connection
@@ -145,6 +145,11 @@ def speaking(engine: Engine) -> Iterator[None]:
         raise LedgerError(
             f"{where}: the ledger cannot be used ({text}); check that the place exists, may be written and "
             "has space"
+        ) from error
+    except IntegrityError as error:
+        # Seen with PostgreSQL, whose writers do not queue up from the first read on.
+        raise LedgerError(
+            f"{where}: another run wrote the same rows at the same time; nothing was changed, run again"
         ) from error
     except DatabaseError as error:
         text = str(error.orig).strip().splitlines()[0]

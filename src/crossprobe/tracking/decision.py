@@ -26,7 +26,7 @@ def act(
 
     Args:
         package: The model.
-        logged: `model_uri`, and the `champion` it was compared with.
+        logged: `model_uri`, and the `champion` it was compared with; none if it is the champion itself.
         checks: What the gate found.
         name: Name of the registered model.
         run: Where the decision is logged.
@@ -38,7 +38,7 @@ def act(
     version, new = registry.register(logged["model_uri"], run.parent, _tags(package, logged, run))
     passed = all(check.passed for check in checks)
     champion = logged["champion"]
-    if champion != version:
+    if registry.champion() != version:
         _write_down(registry, version, checks, champion)
     outcome = _outcome(registry, version, passed, champion)
     decision = {
@@ -68,7 +68,7 @@ def _write_down(registry: Registry, version: int, checks: Sequence[Check], champ
 
 
 def _outcome(registry: Registry, version: int, passed: bool, champion: int | None) -> str:
-    if champion == version:
+    if registry.champion() == version:
         registry.promote(version, "", instead_of=version)  # ends a promotion that died half-way
         return "this very model is the champion already; nothing was changed"
     if not passed:

@@ -110,6 +110,18 @@ class Registry:
         except MlflowException:
             raise RegistryError(f"{self.name} has no version {version}; {self._known()}") from None
 
+    def rival_of(self, version: int | None) -> int | None:
+        """Gives the champion that a model is to be compared with.
+
+        Args:
+            version: Of the model, if it has one already.
+
+        Returns:
+            Version of the champion; None where there is none, or where it is this very model.
+        """
+        champion = self.champion()
+        return None if champion == version else champion
+
     def version_with(self, fingerprint: str) -> int | None:
         """The version that is this very model, if one is registered.
 

@@ -119,8 +119,8 @@ def log_model(
     run = stage.current()
     registry = Registry(run.uri, registration.name)
     identity = package.index.fingerprint()
-    logged: dict[str, Any] = {"fingerprint": identity, "champion": registry.champion()}
     known = registry.version_with(identity)
+    logged: dict[str, Any] = {"fingerprint": identity, "champion": registry.rival_of(known)}
     if known is not None:
         return {**logged, "version": known, "model_uri": f"models:/{registration.name}/{known}"}
     scores = _scores(arms, registration, package)
