@@ -298,12 +298,14 @@ def peak_mb(packaged, clip, folder, frames):
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_over_ten_times_the_frames(packaged, tmp_path):
+def test_memory_stays_flat_over_ten_times_the_frames(packaged, tmp_path, capsys):
     """CROSSPROBE_FRAMES=1000 compares clips of 1,000 and 10,000 frames; that takes minutes."""
     fewer = int(os.environ.get("CROSSPROBE_FRAMES", "100"))
     few, many = (
         peak_mb(packaged, write_clip(tmp_path / f"{count}.avi", count), tmp_path / f"out{count}", count)
         for count in (fewer, 10 * fewer)
     )
+    with capsys.disabled():
+        print(f"\npeak memory: {few:.1f} MB for {fewer} frames, {many:.1f} MB for {10 * fewer}")  # noqa: T201
     # A thousand frames decoded are 19 MB, and their masks as much again.
     assert many - few < 10, (few, many)
