@@ -19,6 +19,7 @@ from crossprobe.data.near_duplicates import duplicate_groups
 from crossprobe.data.split import Split
 from crossprobe.fusion.predictor import Predictor
 from crossprobe.fusion.temperature import TemperatureSettings
+from crossprobe.models.checkpoint import Checkpoint
 from crossprobe.pipelines.arms import FinetuningArm
 from crossprobe.pipelines.finetuning.nodes import calibrate
 from crossprobe.training.settings import RuntimeSettings
@@ -86,7 +87,8 @@ def calibration(count: int):
     split = {"parts": {"val": sorted(set(store.manifest["patient"]))}}
     settings = TemperatureSettings(maximum_pixels=20_000)
     runtime = RuntimeSettings(device="cpu")
-    return lambda: calibrate(None, store, split, FinetuningArm(start="random"), settings, runtime)
+    trained = Checkpoint({"weight": torch.zeros(1)}, {}, {})
+    return lambda: calibrate(trained, store, split, FinetuningArm(start="random"), settings, runtime)
 
 
 @pytest.mark.parametrize("work", [audit, group, calibration])
