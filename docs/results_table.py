@@ -13,7 +13,7 @@ import pandas as pd
 
 from crossprobe.evaluation.claimed import claimed_value
 from crossprobe.reporting.style import arm_label
-from crossprobe.reporting.wording import MISSING, number, p_value, with_interval
+from crossprobe.reporting.wording import MISSING, interval, number, p_value, with_interval
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -44,6 +44,39 @@ def results_table(arms: pd.DataFrame, claims: bool) -> str:
     return "\n".join(lines).replace("\u00a0", " ")
 
 
+def classifier_results(arms: pd.DataFrame) -> str:
+    """Makes the table of a study of classifiers: AUROC, and accuracy of the classes alike.
+
+    Args:
+        arms: The `arms.csv` of a run.
+
+    Returns:
+        Markdown.
+    """
+    shown = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
+    rows = arms.set_index(["arm", "site", "metric"])
+    sites = list(dict.fromkeys(arms["site"]))
+    counts = {site: int(arms.loc[arms["site"] == site, "n_patients"].max()) for site in sites}
+    heads = [f"{label}, {site} test, n = {counts[site]}" for site in sites for label in shown.values()]
+    heads.append(f"AUROC less the first arm, {sites[-1]}")
+    lines = ["| arm | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for arm in dict.fromkeys(arms["arm"]):
+        places = [(arm, site, metric) for site in sites for metric in shown]
+        cells = [
+            with_interval(*rows.loc[place, ["value", "low", "high"]]) if place in rows.index else MISSING
+            for place in places
+        ]
+        change = rows.loc[places[-2]] if places[-2] in rows.index else None
+        cells.append(MISSING if change is None or pd.isna(change["baseline_difference"]) else _change(change))
+        lines.append(f"| {arm_label(arm)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines).replace("\u00a0", " ")
+
+
+def _change(row: pd.Series) -> str:
+    bounds = interval(row["baseline_low"], row["baseline_high"], sign=True)
+    return f"{number(row['baseline_difference'], sign=True)} {bounds}"
+
+
 def _claim(value: float) -> str:
     return MISSING if pd.isna(value) else f"{value:.4f}"
 
@@ -55,11 +88,13 @@ def _figure(row: pd.Series) -> str:
 def main() -> None:
     """Reads the arguments, prints or writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("block", choices=("phantom", "busbra"))
+    parser.add_argument("block", choices=("phantom", "busbra", "breast", "zero_shift", "in_domain"))
     parser.add_argument("arms", type=Path)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    table = results_table(pd.read_csv(given.arms), claims=given.block == "phantom")
+    arms = pd.read_csv(given.arms)
+    segmenters = "dsc" in set(arms["metric"])
+    table = results_table(arms, claims=given.block == "phantom") if segmenters else classifier_results(arms)
     print(table)
     if given.write:
         marks = f"(<!-- results:{given.block} -->\n).*?(<!-- /results:{given.block} -->)"
