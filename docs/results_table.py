@@ -88,7 +88,9 @@ def _figure(row: pd.Series) -> str:
 def main() -> None:
     """Reads the arguments, prints or writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("block", choices=("phantom", "busbra", "breast", "zero_shift", "in_domain"))
+    parser.add_argument(
+        "block", choices=("phantom", "busbra", "breast", "zero_shift", "devices", "in_domain")
+    )
     parser.add_argument("arms", type=Path)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
