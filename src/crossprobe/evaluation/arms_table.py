@@ -8,7 +8,7 @@ import pandas as pd
 
 from crossprobe.evaluation.claimed import claimed_value
 from crossprobe.evaluation.comparison_settings import ArmRoles, StatisticsSettings
-from crossprobe.evaluation.statistics import compare, interval_of
+from crossprobe.evaluation.statistics import ByPatient, compare, interval_of
 
 SITES = ("source", "target")
 METRICS = ("dsc", "iou", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd_mm", "nsd_px", "dsc_truth")
@@ -40,20 +40,21 @@ def arms_table(
     roles = roles or ArmRoles()
     there = set(zip(metrics["arm"], metrics["site"], metrics["metric"], strict=True))
     sites = [*SITES, *(site for site in dict.fromkeys(metrics["site"]) if site not in SITES)]
+    values = ByPatient(metrics)
     rows = []
     for arm in dict.fromkeys(metrics["arm"]):
         for site in sites:
             for metric in names:
                 if (arm, site, metric) not in there:
                     continue
-                interval = interval_of(metrics, arm, site, metric, settings)
+                interval = interval_of(values, arm, site, metric, settings)
                 row: dict[str, object] = {"arm": arm, "site": site, "metric": metric}
                 row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
                 row |= {"n_patients": interval.n_patients}
                 row |= {"claimed": claimed_value(roles.claimed_as(arm), site, metric)}
                 for role, against in (("baseline", roles.baseline), ("fused", roles.fused)):
                     known = against is not None and against != arm and (against, site, metric) in there
-                    found = compare(metrics, arm, str(against), site, metric, settings) if known else {}
+                    found = compare(values, arm, str(against), site, metric, settings) if known else {}
                     for part in ("difference", "low", "high"):
                         row[f"{role}_{part}"] = found.get(part, float("nan"))
                     row[f"{role}_p_holm"] = declared_p(comparisons, arm, against, site, metric)

@@ -13,7 +13,6 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from crossprobe.errors import CrossprobeError
-from crossprobe.evaluation.aggregate import patient_means
 from crossprobe.evaluation.comparison_settings import Family, StatisticsSettings
 
 SMALLEST_TESTABLE = 6
@@ -142,21 +141,50 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _by_patient(metrics: pd.DataFrame, arm: str, site: str, metric: str) -> pd.DataFrame:
-    """Values of one arm as a table, patients down and seeds across (one column where there are no seeds)."""
-    chosen = metrics[(metrics["arm"] == arm) & (metrics["site"] == site) & (metrics["metric"] == metric)]
-    if "seed" not in chosen.columns or chosen["seed"].nunique() < 2:
-        return patient_means(chosen).set_index("patient")[["value"]]
-    return chosen.dropna(subset="value").pivot_table(index="patient", columns="seed", values="value")
+class ByPatient:
+    """Values of every arm, site and metric, patient by patient; each is looked up once, however often asked.
+
+    Args:
+        metrics: Long patient table, with or without training seeds.
+    """
+
+    def __init__(self, metrics: pd.DataFrame) -> None:
+        keys = ["arm", "site", "metric"]
+        parts = metrics.dropna(subset="value").groupby(keys, sort=False, observed=True)
+        self._parts: dict[Any, pd.DataFrame] = dict(iter(parts))
+        self._nothing = metrics.iloc[:0]
+        self._tables: dict[tuple[str, str, str], pd.DataFrame] = {}
+
+    @classmethod
+    def of(cls, metrics: pd.DataFrame | ByPatient) -> ByPatient:
+        """Takes either form."""
+        return cls(metrics) if isinstance(metrics, pd.DataFrame) else metrics
+
+    def table(self, arm: str, site: str, metric: str) -> pd.DataFrame:
+        """Gives patients down and seeds across; one column, `value`, where there are no seeds."""
+        key = (arm, site, metric)
+        if key not in self._tables:
+            self._tables[key] = self._pivoted(self._parts.get(key, self._nothing))
+        return self._tables[key]
+
+    @staticmethod
+    def _pivoted(chosen: pd.DataFrame) -> pd.DataFrame:
+        if "seed" not in chosen.columns or chosen["seed"].nunique() < 2:
+            return chosen.groupby("patient")[["value"]].mean()
+        return chosen.pivot_table(index="patient", columns="seed", values="value")
 
 
 def interval_of(
-    metrics: pd.DataFrame, arm: str, site: str, metric: str, settings: StatisticsSettings | None = None
+    metrics: pd.DataFrame | ByPatient,
+    arm: str,
+    site: str,
+    metric: str,
+    settings: StatisticsSettings | None = None,
 ) -> Interval:
     """Mean over patients of one arm, with its interval (nested with the training seeds where several).
 
     Args:
-        metrics: Long patient table.
+        metrics: Long patient table, or made ready for many questions.
         arm: Arm.
         site: Site.
         metric: Metric.
@@ -165,14 +193,16 @@ def interval_of(
     Returns:
         The interval; its mean is NaN where no patient has a value.
     """
-    return bootstrap_interval(_by_patient(metrics, arm, site, metric).to_numpy(), settings)
+    return bootstrap_interval(ByPatient.of(metrics).table(arm, site, metric).to_numpy(), settings)
 
 
-def paired_differences(metrics: pd.DataFrame, arm: str, against: str, site: str, metric: str) -> pd.DataFrame:
+def paired_differences(
+    metrics: pd.DataFrame | ByPatient, arm: str, against: str, site: str, metric: str
+) -> pd.DataFrame:
     """Differences of two arms on the patients both have.
 
     Args:
-        metrics: Long patient table.
+        metrics: Long patient table, or made ready for many questions.
         arm: Arm.
         against: Reference arm.
         site: Site.
@@ -182,14 +212,15 @@ def paired_differences(metrics: pd.DataFrame, arm: str, against: str, site: str,
         Table, patients down and seeds across: arm less reference. Seeds that only one arm has are averaged
         away.
     """
-    first, second = _by_patient(metrics, arm, site, metric), _by_patient(metrics, against, site, metric)
+    values = ByPatient.of(metrics)
+    first, second = values.table(arm, site, metric), values.table(against, site, metric)
     if list(first.columns) != list(second.columns):
         first, second = (table.mean(axis=1).to_frame("value") for table in (first, second))
     return (first - second).dropna(how="any")
 
 
 def compare(
-    metrics: pd.DataFrame,
+    metrics: pd.DataFrame | ByPatient,
     arm: str,
     against: str,
     site: str,
@@ -199,7 +230,7 @@ def compare(
     """Compares two arms on patient means: difference, interval, signed rank test.
 
     Args:
-        metrics: Long patient table.
+        metrics: Long patient table, or made ready for many questions.
         arm: Arm.
         against: Reference arm.
         site: Site.
@@ -248,10 +279,11 @@ def comparisons(
     """
     present = list(dict.fromkeys(metrics["arm"]))
     there = set(zip(metrics["arm"], metrics["site"], metrics["metric"], strict=True))
+    values = ByPatient(metrics)
     parts = []
     for family in families:
         rows = [
-            {"family": family.name, **compare(metrics, arm, against, site, metric, settings)}
+            {"family": family.name, **compare(values, arm, against, site, metric, settings)}
             for site in family.sites
             for metric in family.metrics
             for arm, against in family.pairs(present)
