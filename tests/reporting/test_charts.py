@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import astuple
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +27,16 @@ from crossprobe.reporting.panels import (
     reconstruction_panels,
     region_of_interest,
 )
-from crossprobe.reporting.style import DARK, LIGHT, arm_colours, arm_label, metric_label, png_bytes, svg_bytes
+from crossprobe.reporting.style import (
+    DARK,
+    LIGHT,
+    arm_colours,
+    arm_label,
+    darkened,
+    metric_label,
+    png_bytes,
+    svg_bytes,
+)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -99,8 +111,26 @@ def test_drawings_are_the_same_bytes_and_ask_for_nothing(study):
     assert b"<!DOCTYPE" not in first
     assert b"system-ui" in first
     assert b"font-face" not in first
-    assert svg_bytes(arms_dot_plot(study.arms, theme=DARK)) != first
     assert png_bytes(arms_dot_plot(study.arms), 50).startswith(b"\x89PNG")
+
+
+def test_a_dark_page_gets_lighter_ink_and_the_same_drawing(study):
+    light = svg_bytes(arms_dot_plot(study.arms))
+    dark = darkened(light)
+    for before, after in zip(astuple(LIGHT)[:2], astuple(DARK)[:2], strict=True):
+        assert before.encode() in light
+        assert before.encode() not in dark
+        assert after.encode() in dark
+    assert arm_colours(["mim"])["mim"].encode() not in dark
+    colour = rb"#[0-9a-f]{6}\b"
+    assert re.sub(colour, b"", dark) == re.sub(colour, b"", light)
+
+
+def test_a_figure_is_drawn_once(study, monkeypatch):
+    figure = arms_dot_plot(study.arms)
+    first = png_bytes(figure, 40)
+    monkeypatch.setattr(Figure, "savefig", None)
+    assert png_bytes(figure, 40) is first
 
 
 def test_region_of_interest_holds_every_mask():
@@ -138,7 +168,6 @@ def test_colours_and_names():
     colours = arm_colours(names)
     assert len(set(colours.values())) == 4
     assert arm_colours(["mim"])["mim"] == colours["mim"], "an arm keeps its colour"
-    assert arm_colours(["mim"], DARK) != arm_colours(["mim"], LIGHT)
     assert len(arm_colours([f"a{index}" for index in range(30)])) == 30
     assert arm_label("fused_flip") == "Fusion, flip"
     assert (metric_label("hd95_mm"), metric_label("nsd_px"), metric_label("accuracy")) == (

@@ -40,9 +40,11 @@ class FigureDataset(AbstractDataset["Figure", bytes]):
         """
         import matplotlib.pyplot as plt
 
+        from crossprobe.reporting.style import png_bytes
+
         self._filepath.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._filepath.with_suffix(f".{os.getpid()}.tmp")
-        data.savefig(temporary, format="png", dpi=self._dpi, bbox_inches="tight")
+        temporary.write_bytes(png_bytes(data, self._dpi))
         temporary.replace(self._filepath)
         plt.close(data)
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from crossprobe.evaluation.arms_table import LOWER_IS_BETTER, METRICS
 from crossprobe.evaluation.claimed import CITATION, CONTEXT, NOTES
 from crossprobe.reporting import charts
-from crossprobe.reporting.blocks import Block, Cell, Chart, Paragraph, Row, Section, Table, chart
+from crossprobe.reporting.blocks import Block, Cell, Paragraph, Row, Section, Table, chart
 from crossprobe.reporting.inputs import ReportInputs
-from crossprobe.reporting.style import DARK, LIGHT, Theme, arm_colours, arm_label, metric_label
+from crossprobe.reporting.style import arm_colours, arm_label, metric_label
 from crossprobe.reporting.wording import (
     MISSING,
     Compared,
@@ -31,11 +29,6 @@ _DOTS = (
 )
 
 
-def both_looks(draw: Callable[[Theme], Figure], caption: str, alternative: str = "") -> Chart:
-    """Draws a chart in the light and the dark look."""
-    return chart(draw(LIGHT), draw(DARK), caption, alternative)
-
-
 def arms_section(inputs: ReportInputs) -> Section:
     """Makes the chart of arms and their table for each site.
 
@@ -45,7 +38,7 @@ def arms_section(inputs: ReportInputs) -> Section:
     Returns:
         The section.
     """
-    blocks: list[Block] = [both_looks(lambda theme: charts.arms_dot_plot(inputs.arms, "dsc", theme), _DOTS)]
+    blocks: list[Block] = [chart(charts.arms_dot_plot(inputs.arms, "dsc"), _DOTS)]
     # The target is what the study is about.
     sites = sorted(dict.fromkeys(inputs.arms["site"]), key=lambda site: site != "target")
     blocks += [_site_table(inputs, site) for site in sites]
@@ -147,14 +140,8 @@ def paired_tests_section(inputs: ReportInputs) -> Section | None:
     here = inputs.patients.query("site == 'target' and metric == 'dsc'")
     arms = set(here["arm"])
     if inputs.roles.baseline in arms and len(arms) > 1:
-
-        def draw(theme: Theme) -> Figure:
-            baseline = inputs.roles.baseline
-            return charts.paired_differences_plot(here, baseline, settings=inputs.statistics, theme=theme)
-
-        blocks.append(
-            both_looks(draw, "Each dot is one patient; the dark dot and bar are mean and interval.")
-        )
+        drawn = charts.paired_differences_plot(here, inputs.roles.baseline, settings=inputs.statistics)
+        blocks.append(chart(drawn, "Each dot is one patient; the dark dot and bar are mean and interval."))
     for family, table in inputs.comparisons.groupby("family", sort=False):
         size = int(table["family_size"].iloc[0])
         blocks.append(

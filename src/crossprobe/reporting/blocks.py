@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.figure import Figure
 
-from crossprobe.reporting.style import data_address, png_bytes, svg_bytes
+from crossprobe.reporting.style import darkened, data_address, png_bytes, svg_bytes
 from crossprobe.reporting.wording import MISSING
 
 
@@ -192,10 +192,11 @@ class ReportImage:
         return Picture(data_address(content, "image/png"), self.caption, self.alternative or self.caption)
 
 
-def chart(light: Figure, dark: Figure, caption: str, alternative: str = "") -> Chart:
-    """Packs a drawing in both looks into the page."""
-    first, second = (data_address(svg_bytes(figure), "image/svg+xml") for figure in (light, dark))
-    return Chart(first, second, caption, alternative or caption)
+def chart(figure: Figure, caption: str, alternative: str = "") -> Chart:
+    """Packs a drawing into the page, in a light and a dark look."""
+    drawn = svg_bytes(figure)
+    light, dark = (data_address(look, "image/svg+xml") for look in (drawn, darkened(drawn)))
+    return Chart(light, dark, caption, alternative or caption)
 
 
 def plain_table(frame: pd.DataFrame, caption: str, note: str = "") -> Table:

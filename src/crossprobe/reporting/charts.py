@@ -13,45 +13,44 @@ from matplotlib.lines import Line2D
 
 from crossprobe.evaluation.arms_table import ArmRoles
 from crossprobe.evaluation.statistics import StatisticsSettings, bootstrap_interval, paired_differences
-from crossprobe.reporting.style import LIGHT, Theme, arm_colours, arm_label, bands, drawing, metric_label
+from crossprobe.reporting.style import LIGHT, arm_colours, arm_label, bands, drawing, metric_label
 
 
-def arms_dot_plot(table: pd.DataFrame, metric: str = "dsc", theme: Theme = LIGHT) -> Figure:
+def arms_dot_plot(table: pd.DataFrame, metric: str = "dsc") -> Figure:
     """Draws every arm with its interval, sites side by side, claimed figures as hollow diamonds.
 
     Args:
         table: From `arms_table`.
         metric: Metric to draw.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
     chosen = table[table["metric"] == metric]
     arms, sites = list(dict.fromkeys(chosen["arm"])), list(dict.fromkeys(chosen["site"]))
-    colours = arm_colours(arms, theme)
-    with drawing(theme):
+    colours = arm_colours(arms)
+    with drawing():
         figure = Figure(figsize=(9.2, 0.9 + 0.42 * max(len(arms), 1)), layout="constrained")
         grid = figure.subplots(1, max(len(sites), 1), sharex=True, sharey=True, squeeze=False)[0]
         for axes, site in zip(grid, sites, strict=False):
             rows = chosen[chosen["site"] == site].set_index("arm")
-            _dots(axes, rows, arms, colours, theme)
+            _dots(axes, rows, arms, colours)
             axes.set_title(f"{site.capitalize()} test patients (n = {int(rows['n_patients'].max())})")
             axes.set_xlabel(metric_label(metric))
         grid[0].set_yticks(range(len(arms)), [arm_label(arm) for arm in arms])
         if chosen["claimed"].notna().any():
-            claimed = Line2D([], [], marker="D", color=theme.muted, markersize=5, linestyle="none")
+            claimed = Line2D([], [], marker="D", color=LIGHT.muted, markersize=5, linestyle="none")
             claimed.set_markerfacecolor("none")
             claimed.set_label("claimed by the paper, on other data")
-            measured = Line2D([], [], marker="o", color=theme.muted, label="measured, with its interval")
+            measured = Line2D([], [], marker="o", color=LIGHT.muted, label="measured, with its interval")
             handles = [measured, claimed]
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
-def _dots(axes: Axes, rows: pd.DataFrame, arms: Sequence[str], colours: dict[str, str], theme: Theme) -> None:
+def _dots(axes: Axes, rows: pd.DataFrame, arms: Sequence[str], colours: dict[str, str]) -> None:
     """One site of the dot plot; the figures stand at the right of their dots' row."""
-    bands(axes, len(arms), theme)
+    bands(axes, len(arms))
     for place, arm in enumerate(arms):
         if arm not in rows.index:
             continue
@@ -59,7 +58,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, arms: Sequence[str], colours: dict[str
         if np.isfinite(row["low"]):
             axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, alpha=0.75)
         axes.plot(row["mean"], place, "o", color=colour, markersize=7)
-        axes.plot(row["claimed"], place, "D", color=theme.muted, markerfacecolor="none", markersize=5)
+        axes.plot(row["claimed"], place, "D", color=LIGHT.muted, markerfacecolor="none", markersize=5)
         axes.text(
             1.01, place, f"{row['mean']:.3f}", transform=axes.get_yaxis_transform(), va="center", fontsize=8.5
         )
@@ -71,7 +70,6 @@ def paired_differences_plot(
     metric: str = "dsc",
     site: str = "target",
     settings: StatisticsSettings | None = None,
-    theme: Theme = LIGHT,
 ) -> Figure:
     """Draws for every arm each patient's difference against the baseline, with mean and interval.
 
@@ -81,19 +79,18 @@ def paired_differences_plot(
         metric: Metric to draw.
         site: Site to draw.
         settings: How to draw intervals.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
     chosen = metrics[(metrics["site"] == site) & (metrics["metric"] == metric)]
     arms = [arm for arm in dict.fromkeys(chosen["arm"]) if arm != baseline]
-    colours = arm_colours(arms, theme)
-    with drawing(theme):
+    colours = arm_colours(arms)
+    with drawing():
         figure = Figure(figsize=(9.2, 1.0 + 0.46 * max(len(arms), 1)), layout="constrained")
         axes = figure.subplots()
-        bands(axes, len(arms), theme)
-        axes.axvline(0, color=theme.muted, linewidth=1.2)
+        bands(axes, len(arms))
+        axes.axvline(0, color=LIGHT.muted, linewidth=1.2)
         spread = np.random.default_rng(0)
         for place, arm in enumerate(arms):
             table = paired_differences(chosen, arm, baseline, site, metric)
@@ -101,8 +98,8 @@ def paired_differences_plot(
             heights = place + spread.uniform(-0.22, 0.22, len(values))
             axes.plot(values, heights, "o", color=colours[arm], alpha=0.45, markersize=4.5, markeredgewidth=0)
             interval = bootstrap_interval(table.to_numpy(), settings)
-            axes.plot([interval.low, interval.high], [place, place], color=theme.ink, linewidth=2.4)
-            axes.plot(interval.mean, place, "o", color=theme.ink, markersize=6.5)
+            axes.plot([interval.low, interval.high], [place, place], color=LIGHT.ink, linewidth=2.4)
+            axes.plot(interval.mean, place, "o", color=LIGHT.ink, markersize=6.5)
             label = f"{interval.mean:+.3f}"
             axes.text(1.01, place, label, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
         axes.set_yticks(range(len(arms)), [arm_label(arm) for arm in arms])
@@ -113,9 +110,7 @@ def paired_differences_plot(
     return figure
 
 
-def breakdown_heatmap(
-    table: pd.DataFrame, by: str, metric: str = "dsc", site: str = "target", theme: Theme = LIGHT
-) -> Figure:
+def breakdown_heatmap(table: pd.DataFrame, by: str, metric: str = "dsc", site: str = "target") -> Figure:
     """Draws scores by group and arm as a heat map with its figures written in.
 
     Args:
@@ -123,7 +118,6 @@ def breakdown_heatmap(
         by: Column broken down by, such as `view`.
         metric: Metric to draw.
         site: Site to draw.
-        theme: Light or dark.
 
     Returns:
         The figure.
@@ -134,7 +128,7 @@ def breakdown_heatmap(
         index=groups, columns=arms
     )
     values = cells.to_numpy()
-    with drawing(theme):
+    with drawing():
         size = (2.2 + 1.15 * max(len(arms), 1), 1.4 + 0.42 * max(len(groups), 1))
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
@@ -153,13 +147,12 @@ def breakdown_heatmap(
     return figure
 
 
-def training_curves(histories: pd.DataFrame, stage: str | None = None, theme: Theme = LIGHT) -> Figure:
+def training_curves(histories: pd.DataFrame, stage: str | None = None) -> Figure:
     """Draws training (thin) and validation (thick) curves, a panel for each stage and metric.
 
     Args:
         histories: Long table `stage, arm, step, part, metric, value`; `part` is `train` or `validation`.
         stage: One stage; all where None.
-        theme: Light or dark.
 
     Returns:
         The figure.
@@ -167,10 +160,10 @@ def training_curves(histories: pd.DataFrame, stage: str | None = None, theme: Th
     chosen = histories if stage is None else histories[histories["stage"] == stage]
     panels = list(dict.fromkeys(zip(chosen["stage"], chosen["metric"], strict=True)))
     arms = list(dict.fromkeys(chosen["arm"]))
-    colours = arm_colours(arms, theme)
+    colours = arm_colours(arms)
     columns = min(3, max(len(panels), 1))
     rows = max(1, math.ceil(len(panels) / columns))
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.6, 0.7 + 2.3 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, (name, metric) in zip(grid, panels, strict=False):
@@ -187,30 +180,29 @@ def training_curves(histories: pd.DataFrame, stage: str | None = None, theme: Th
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
         handles = [Line2D([], [], color=colours[arm], label=arm_label(arm)) for arm in arms]
-        handles += [Line2D([], [], color=theme.muted, linewidth=0.9, label="train")]
-        handles += [Line2D([], [], color=theme.muted, linewidth=1.9, label="validation")]
+        handles += [Line2D([], [], color=LIGHT.muted, linewidth=0.9, label="train")]
+        handles += [Line2D([], [], color=LIGHT.muted, linewidth=1.9, label="validation")]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
     return figure
 
 
-def reliability_plot(table: pd.DataFrame, site: str = "target", theme: Theme = LIGHT) -> Figure:
+def reliability_plot(table: pd.DataFrame, site: str = "target") -> Figure:
     """Draws observed against stated probability of foreground, by arm.
 
     Args:
         table: From `reliability_table`, arms stacked.
         site: Site to draw.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
     chosen = table[table["site"] == site]
     arms = list(dict.fromkeys(chosen["arm"]))
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 3.9), layout="constrained")
         axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
-        for arm, colour in arm_colours(arms, theme).items():
+        axes.plot([0, 1], [0, 1], color=LIGHT.muted, linewidth=1, linestyle=(0, (4, 3)))
+        for arm, colour in arm_colours(arms).items():
             line = chosen[chosen["arm"] == arm].sort_values("bin")
             axes.plot(
                 line["stated"], line["observed"], "o-", color=colour, markersize=3.5, label=arm_label(arm)
@@ -224,12 +216,11 @@ def reliability_plot(table: pd.DataFrame, site: str = "target", theme: Theme = L
     return figure
 
 
-def rejections_chart(rejections: pd.DataFrame, theme: Theme = LIGHT, most: int = 12) -> Figure:
+def rejections_chart(rejections: pd.DataFrame, most: int = 12) -> Figure:
     """Draws how many items were dropped, by reason and site.
 
     Args:
         rejections: Table `site, stage, item, reason`.
-        theme: Light or dark.
         most: Reasons drawn, the commonest.
 
     Returns:
@@ -238,10 +229,10 @@ def rejections_chart(rejections: pd.DataFrame, theme: Theme = LIGHT, most: int =
     counts = pd.crosstab(rejections["reason"], rejections["site"])
     counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index].head(most)
     shades = ["#0072b2", "#e69f00", "#009e73", "#cc79a7"]
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 0.9 + 0.36 * max(len(counts), 1)), layout="constrained")
         axes = figure.subplots()
-        bands(axes, len(counts), theme)
+        bands(axes, len(counts))
         start = np.zeros(len(counts))
         for index, site in enumerate(counts.columns):
             values = counts[site].to_numpy()

@@ -12,9 +12,8 @@ import pandas as pd
 
 from crossprobe.evaluation.comparison_settings import ArmRoles, StatisticsSettings
 from crossprobe.reporting import arm_sections, charts, classifier_sections, run_sections
-from crossprobe.reporting.arm_sections import both_looks
 from crossprobe.reporting.assemble import PACKAGES
-from crossprobe.reporting.blocks import Block, Bullets, Paragraph, ReportImage, Section, Tile, Tiles
+from crossprobe.reporting.blocks import Block, Bullets, Paragraph, ReportImage, Section, Tile, Tiles, chart
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.report import render_page
 from crossprobe.reporting.style import arm_label, metric_label
@@ -175,8 +174,8 @@ def _summary(inputs: ClassificationInputs) -> Section:
 
 def _curves(histories: pd.DataFrame) -> Section:
     shown = histories[histories["metric"].isin(CURVES)]
-    chart = both_looks(
-        lambda theme: charts.training_curves(shown, None, theme),
+    drawn = chart(
+        charts.training_curves(shown, None),
         "Thin lines are training, thick ones validation.",
     )
-    return Section("curves", "Training curves", (chart,))
+    return Section("curves", "Training curves", (drawn,))

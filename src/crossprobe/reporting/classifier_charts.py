@@ -7,29 +7,28 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
-from crossprobe.reporting.style import LIGHT, Theme, arm_colours, arm_label, drawing
+from crossprobe.reporting.style import LIGHT, arm_colours, arm_label, drawing
 
 CHANCE = {"domain_accuracy": 0.5, "domain_loss": math.log(2)}
 PANELS = {"label_loss": "label loss", "domain_loss": "domain loss", "domain_accuracy": "domain accuracy"}
 
 
-def referral_plot(table: pd.DataFrame, site: str, theme: Theme = LIGHT) -> Figure:
+def referral_plot(table: pd.DataFrame, site: str) -> Figure:
     """Draws accuracy on what is left against the share referred to an expert.
 
     Args:
         table: From `referral_table`. Of each arm the answer by MC dropout is drawn, or else the plain one.
         site: Site to draw.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
     chosen = table[table["site"] == site]
     arms = list(dict.fromkeys(chosen["arm"]))
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 3.6), layout="constrained")
         axes = figure.subplots()
-        for arm, colour in arm_colours(arms, theme).items():
+        for arm, colour in arm_colours(arms).items():
             own = chosen[chosen["arm"] == arm]
             answer = "mc_dropout" if "mc_dropout" in set(own["answer"]) else "plain"
             line = own[own["answer"] == answer].sort_values("referred")
@@ -42,27 +41,26 @@ def referral_plot(table: pd.DataFrame, site: str, theme: Theme = LIGHT) -> Figur
     return figure
 
 
-def adversary_plot(histories: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+def adversary_plot(histories: pd.DataFrame) -> Figure:
     """Draws label loss, domain loss and domain accuracy of adversarial arms, each in a panel of its own.
 
     Args:
         histories: Long table `arm, step, part, metric, value`.
-        theme: Light or dark.
 
     Returns:
         The figure; dashed lines are a discriminator that cannot tell the sites apart.
     """
     chosen = histories[histories["metric"].isin(PANELS)]
     arms = list(dict.fromkeys(histories.loc[histories["metric"] == "domain_loss", "arm"]))
-    colours = arm_colours(arms, theme)
-    with drawing(theme):
+    colours = arm_colours(arms)
+    with drawing():
         figure = Figure(figsize=(9.6, 2.9), layout="constrained")
         for axes, (metric, title) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
             for (arm, part), line in chosen[chosen["metric"] == metric].groupby(["arm", "part"], sort=False):
                 thick = {"linewidth": 1.9} if part == "validation" else {"linewidth": 0.9, "alpha": 0.6}
                 axes.plot(line["step"], line["value"], color=colours[str(arm)], **thick)
             if metric in CHANCE:
-                axes.axhline(CHANCE[metric], color=theme.muted, linewidth=1, linestyle=(0, (4, 3)))
+                axes.axhline(CHANCE[metric], color=LIGHT.muted, linewidth=1, linestyle=(0, (4, 3)))
             axes.set_title(title)
             axes.set_xlabel("step")
             axes.grid(axis="y")

@@ -11,7 +11,6 @@ import pandas as pd
 from crossprobe.evaluation.class_metrics import LOWER_IS_BETTER, PER_CLASS
 from crossprobe.evaluation.classification_claimed import claims_of
 from crossprobe.reporting import charts
-from crossprobe.reporting.arm_sections import both_looks
 from crossprobe.reporting.blocks import (
     Block,
     Bullets,
@@ -21,6 +20,7 @@ from crossprobe.reporting.blocks import (
     Row,
     Section,
     Table,
+    chart,
     plain_table,
 )
 from crossprobe.reporting.classifier_charts import adversary_plot, referral_plot
@@ -51,8 +51,8 @@ def arms_section(arms: pd.DataFrame, baseline: str | None, study: str, claimed: 
     """
     drawn = arms.rename(columns={"value": "mean"})
     blocks: list[Block] = [
-        both_looks(
-            lambda theme: charts.arms_dot_plot(drawn, HEADLINE, theme),
+        chart(
+            charts.arms_dot_plot(drawn, HEADLINE),
             "Balanced accuracy of every arm with its bootstrap interval over patients.",
         )
     ]
@@ -166,8 +166,8 @@ def answers_section(scores: pd.DataFrame, referral: pd.DataFrame) -> Section:
             f"Ways of answering, {site} test", "Arm", columns, tuple(rows),
             note="The temperature is fitted on validation images of the site that the arm learned from.",
         ),
-        both_looks(
-            lambda theme: referral_plot(referral, site, theme),
+        chart(
+            referral_plot(referral, site),
             "What is left after the least sure answers (MC dropout where there is dropout) go to an expert.",
         ),
     ]  # fmt: skip
@@ -208,8 +208,8 @@ def adaptation_section(
     shown.columns = [str(name).replace("target_share_", "target called ") for name in shown.columns]
     blocks.append(plain_table(shown, "Held-out images, from the first validation to the last"))
     blocks.append(
-        both_looks(
-            lambda theme: adversary_plot(histories, theme),
+        chart(
+            adversary_plot(histories),
             "Thin: training batches. Thick: held-out images. Dashed: a discriminator that cannot tell.",
         )
     )

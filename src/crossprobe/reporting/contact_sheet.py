@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.data.geometry import unsquare
-from crossprobe.reporting.style import LIGHT, REFERENCE_OUTLINE, Theme, drawing
+from crossprobe.reporting.style import REFERENCE_OUTLINE, drawing
 
 
-def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) -> Figure:
+def contact_sheet(store: FrameStore, patients: int = 6) -> Figure:
     """Draws one frame each of evenly spread patients; a lower row shows the outlines of masks.
 
     Frames with a mask are preferred; a site without any shows the others, and has no lower row.
@@ -18,14 +18,13 @@ def contact_sheet(store: FrameStore, patients: int = 6, theme: Theme = LIGHT) ->
     Args:
         store: Frames of one site, opened with labels.
         patients: Most patients.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
     rows = _one_frame_a_patient(store, patients)
     lines = 2 if store.manifest["labelled"].any() else 1
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(2.1 * len(rows), 2.2 * lines), layout="constrained")
         grid = figure.subplots(lines, len(rows), squeeze=False)
         for column, row in enumerate(rows):

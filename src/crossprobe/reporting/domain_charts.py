@@ -8,11 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from crossprobe.evaluation.frame_texture import LEVELS
-from crossprobe.reporting.style import LIGHT, Theme, bands, drawing
+from crossprobe.reporting.style import LIGHT, bands, drawing
 
 SITES = ("source", "target")
-_COLOURS = {"source": "#e69f00", "target": "#0072b2"}
-_LIFTED = {"source": "#e69f00", "target": "#7c9cff"}
+SITE_COLOURS = {"source": "#e69f00", "target": "#0072b2"}
 _MEASURES = {
     "mean_level": "mean grey level of tissue",
     "deviation_levels": "deviation of grey levels",
@@ -31,27 +30,21 @@ def measure_label(measure: str) -> str:
     return _MEASURES.get(measure, measure.replace("_", " "))
 
 
-def site_colour(site: str, theme: Theme) -> str:
-    """Colour that a site keeps in all charts of the page."""
-    return (_LIFTED if theme.name == "dark" else _COLOURS)[site]
-
-
-def histogram_chart(histograms: dict[str, pd.DataFrame], theme: Theme = LIGHT) -> Figure:
+def histogram_chart(histograms: dict[str, pd.DataFrame]) -> Figure:
     """Draws mean shares of grey levels by site, with the middle half of patients.
 
     Args:
         histograms: By site, a row a patient.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 3.0), layout="constrained")
         axes = figure.subplots()
         for site, table in histograms.items():
             values = table[[f"level_{level}" for level in range(LEVELS)]].to_numpy()
-            _profile(axes, np.arange(LEVELS), 100 * _smooth(values), site, len(values), theme)
+            _profile(axes, np.arange(LEVELS), 100 * _smooth(values), site, len(values))
         # The share of pure black dwarfs the rest; a table has it.
         axes.set_xlim(1, LEVELS - 1)
         axes.set_xlabel("grey level (0 left out)")
@@ -61,17 +54,16 @@ def histogram_chart(histograms: dict[str, pd.DataFrame], theme: Theme = LIGHT) -
     return figure
 
 
-def spectrum_chart(spectra: dict[str, pd.DataFrame], theme: Theme = LIGHT) -> Figure:
+def spectrum_chart(spectra: dict[str, pd.DataFrame]) -> Figure:
     """Draws mean spectra by site, down and across the image.
 
     Args:
         spectra: By site, a row a patient.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 3.0), layout="constrained")
         grid = figure.subplots(1, 2, sharey=True)
         for axes, side, title in zip(
@@ -81,7 +73,7 @@ def spectrum_chart(spectra: dict[str, pd.DataFrame], theme: Theme = LIGHT) -> Fi
                 columns = [name for name in table.columns if name.startswith(f"{side}_")]
                 levels = 10 * np.log10(np.maximum(table[columns].to_numpy(), 1e-8))
                 frequency = np.linspace(0, 0.5, len(columns))
-                _profile(axes, frequency, levels, site, len(levels), theme)
+                _profile(axes, frequency, levels, site, len(levels))
             axes.set_title(title)
             axes.set_xlabel("frequency (cycles a stored px)")
             axes.grid(axis="y")
@@ -90,47 +82,45 @@ def spectrum_chart(spectra: dict[str, pd.DataFrame], theme: Theme = LIGHT) -> Fi
     return figure
 
 
-def measures_chart(table: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+def measures_chart(table: pd.DataFrame) -> Figure:
     """Draws each measure's difference in units of the deviation between patients, with its interval.
 
     Args:
         table: From `compare_measures`.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 0.9 + 0.36 * max(len(table), 1)), layout="constrained")
         axes = figure.subplots()
-        bands(axes, len(table), theme)
-        axes.axvline(0, color=theme.muted, linewidth=1.2)
+        bands(axes, len(table))
+        axes.axvline(0, color=LIGHT.muted, linewidth=1.2)
         for place, row in enumerate(table.to_dict("records")):
             # One unit is the difference over its effect: the pooled deviation of patients.
             unit = row["difference"] / row["effect"] if row["effect"] else np.nan
             ends = [row["low"] / unit, row["high"] / unit]
-            axes.plot(ends, [place, place], color=site_colour("target", theme), linewidth=2.2)
-            axes.plot(row["effect"], place, "o", color=site_colour("target", theme), markersize=6.5)
+            axes.plot(ends, [place, place], color=SITE_COLOURS["target"], linewidth=2.2)
+            axes.plot(row["effect"], place, "o", color=SITE_COLOURS["target"], markersize=6.5)
         axes.set_yticks(range(len(table)), [measure_label(name) for name in table["measure"]])
         axes.set_xlabel("target less source, in deviations between patients")
     return figure
 
 
-def feature_chart(places: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
+def feature_chart(places: pd.DataFrame) -> Figure:
     """Draws patients where their features lie.
 
     Args:
         places: From `project_patients`.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(9.2, 3.8), layout="constrained")
         axes = figure.subplots()
         for site, table in places.groupby("site", sort=True):
-            colour = site_colour(str(site), theme)
+            colour = SITE_COLOURS[str(site)]
             marker = "o" if site == "source" else "D"
             label = f"{site} ({len(table)} patients)"
             axes.plot(
@@ -144,10 +134,8 @@ def feature_chart(places: pd.DataFrame, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def _profile(
-    axes: Axes, places: np.ndarray, values: np.ndarray, site: str, patients: int, theme: Theme
-) -> None:
-    colour = site_colour(site, theme)
+def _profile(axes: Axes, places: np.ndarray, values: np.ndarray, site: str, patients: int) -> None:
+    colour = SITE_COLOURS[site]
     low, high = np.quantile(values, [0.25, 0.75], axis=0)
     axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(places, values.mean(axis=0), color=colour, label=f"{site} ({patients} patients)")

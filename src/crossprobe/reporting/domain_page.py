@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -25,7 +25,6 @@ from crossprobe.reporting.blocks import (
     chart,
 )
 from crossprobe.reporting.report import render_page
-from crossprobe.reporting.style import DARK, LIGHT, Theme
 from crossprobe.reporting.wording import MISSING
 
 DISTANCES = {
@@ -113,16 +112,16 @@ def _summary(results: DomainResults, settings: DomainDifferenceSettings) -> Sect
 
 
 def _grey_levels(results: DomainResults) -> Section:
-    picture = _both_looks(
-        lambda theme: domain_charts.histogram_chart(dict(results.histograms), theme),
+    picture = chart(
+        domain_charts.histogram_chart(dict(results.histograms)),
         "Mean share of each grey level; shaded: the middle half of patients.",
     )
     return Section("grey-levels", "Grey levels", (picture, _distance_table(results, ["grey levels"])))
 
 
 def _detail(results: DomainResults) -> Section:
-    picture = _both_looks(
-        lambda theme: domain_charts.spectrum_chart(dict(results.spectra), theme),
+    picture = chart(
+        domain_charts.spectrum_chart(dict(results.spectra)),
         "Power by frequency of the stored frames; shaded: the middle half of patients.",
     )
     names = ["axial spectrum", "lateral spectrum"]
@@ -130,8 +129,8 @@ def _detail(results: DomainResults) -> Section:
 
 
 def _speckle(results: DomainResults, settings: DomainDifferenceSettings) -> Section:
-    picture = _both_looks(
-        lambda theme: domain_charts.measures_chart(results.measures, theme),
+    picture = chart(
+        domain_charts.measures_chart(results.measures),
         "Difference of each measure, with its interval over patients.",
     )
     rows = [
@@ -160,8 +159,8 @@ def _speckle(results: DomainResults, settings: DomainDifferenceSettings) -> Sect
 
 
 def _features(results: DomainResults, settings: DomainDifferenceSettings) -> Section:
-    picture = _both_looks(
-        lambda theme: domain_charts.feature_chart(results.places, theme),
+    picture = chart(
+        domain_charts.feature_chart(results.places),
         f"Patients by the mean features of {settings.encoder.name} ({settings.encoder.weights} weights).",
     )
     names = [
@@ -207,10 +206,6 @@ def _distance_table(results: DomainResults, names: list[str]) -> Table:
     ]
     columns = ("distance", "value", "by chance, mean", "by chance, upper end", "p")
     return Table("Distances between the sites", "of", columns, tuple(rows))
-
-
-def _both_looks(draw: Callable[[Theme], Figure], caption: str) -> Block:
-    return chart(draw(LIGHT), draw(DARK), caption)
 
 
 def _number(value: float) -> str:

@@ -16,7 +16,6 @@ from crossprobe.reporting.style import (
     LIGHT,
     PREDICTION_OUTLINE,
     REFERENCE_OUTLINE,
-    Theme,
     arm_label,
     drawing,
 )
@@ -127,12 +126,11 @@ def _outline(axes: Axes, mask: np.ndarray | None, colour: str, width: float = 1.
         axes.contour(columns, rows, padded, levels=[0.5], colors=[each], linewidths=[thick], alpha=alpha)
 
 
-def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, columns: int = 7) -> Figure:
+def prediction_panels(panels: Sequence[PredictionPanel], columns: int = 7) -> Figure:
     """Draws for each frame the whole of it, then its region of interest for every arm.
 
     Args:
         panels: Frames; all with the same arms.
-        theme: Light or dark.
         columns: Panels side by side at most; a frame with more arms takes several lines.
 
     Returns:
@@ -141,7 +139,7 @@ def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, c
     count = 1 + len(panels[0].predictions)
     width = min(columns, count)
     lines = math.ceil(count / width)
-    with drawing(theme):
+    with drawing():
         size = (2.0 * width, 0.5 + 1.7 * lines * len(panels))
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(panels) * lines, width, squeeze=False).reshape(len(panels), -1)
@@ -149,7 +147,7 @@ def prediction_panels(panels: Sequence[PredictionPanel], theme: Theme = LIGHT, c
             _prediction_row(list(row), panel)
             for axes in row[count:]:
                 axes.set_visible(False)
-        _outline_legend(figure, theme, any(panel.reference is not None for panel in panels))
+        _outline_legend(figure, any(panel.reference is not None for panel in panels))
     return figure
 
 
@@ -172,25 +170,24 @@ def _prediction_row(row: Sequence[Axes], panel: PredictionPanel) -> None:
         axes.set_title(label, fontsize=8, fontweight="normal")
 
 
-def _outline_legend(figure: Figure, theme: Theme, referred: bool) -> None:
+def _outline_legend(figure: Figure, referred: bool) -> None:
     handles = [Line2D([], [], color=PREDICTION_OUTLINE, linewidth=2.2, label="prediction")]
     if referred:
         handles.insert(0, Line2D([], [], color=REFERENCE_OUTLINE, linewidth=2.2, label="reference"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, labelcolor=theme.ink)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, labelcolor=LIGHT.ink)
 
 
-def fusion_weight_maps(panels: Sequence[WeightPanel], theme: Theme = LIGHT) -> Figure:
+def fusion_weight_maps(panels: Sequence[WeightPanel]) -> Figure:
     """Draws which branch fusion listens to at each pixel (S3-15).
 
     Args:
         panels: Frames; the branches of the first one set the columns.
-        theme: Light or dark.
 
     Returns:
         The figure: the frame with fused and reference outlines, then the weight of every branch on one scale.
     """
     branches = list(panels[0].weights)
-    with drawing(theme):
+    with drawing():
         figure = Figure(
             figsize=(2.3 * (1 + len(branches)) + 0.8, 0.55 + 2.1 * len(panels)), layout="constrained"
         )
@@ -211,21 +208,20 @@ def fusion_weight_maps(panels: Sequence[WeightPanel], theme: Theme = LIGHT) -> F
                 axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=grid[:, 1:], shrink=0.8, pad=0.02)
         bar.set_label("weight (½: both branches alike)")
-        _outline_legend(figure, theme, any(panel.reference is not None for panel in panels))
+        _outline_legend(figure, any(panel.reference is not None for panel in panels))
     return figure
 
 
-def reconstruction_panels(panels: Sequence[ReconstructionPanel], theme: Theme = LIGHT) -> Figure:
+def reconstruction_panels(panels: Sequence[ReconstructionPanel]) -> Figure:
     """Draws frames as seen, as masked and as reconstructed, with the absolute error.
 
     Args:
         panels: Frames.
-        theme: Light or dark.
 
     Returns:
         The figure.
     """
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(8.4, 0.3 + 2.1 * len(panels)), layout="constrained")
         grid = figure.subplots(len(panels), 4, squeeze=False)
         for row, panel in zip(grid, panels, strict=True):

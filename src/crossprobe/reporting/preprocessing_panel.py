@@ -15,7 +15,7 @@ from crossprobe.data.preprocessing import cropped_area, stages
 from crossprobe.data.ultrasound_area import FrameStatistics, find_area
 from crossprobe.data.video import read_frames
 from crossprobe.errors import UnreadableMedia
-from crossprobe.reporting.style import LIGHT, Theme, drawing
+from crossprobe.reporting.style import drawing
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +45,13 @@ def frame_stages(frame: np.ndarray, settings: FrameSettings) -> list[tuple[str, 
     return shown
 
 
-def preprocessing_panel(
-    recordings: pd.DataFrame, settings: FrameSettings, frames: int = 3, theme: Theme = LIGHT
-) -> Figure:
+def preprocessing_panel(recordings: pd.DataFrame, settings: FrameSettings, frames: int = 3) -> Figure:
     """Draws the first frame of evenly spread recordings, a row each, and a column each stage.
 
     Args:
         recordings: Table that fits `RecordingSchema`, of one site.
         settings: How frames are made.
         frames: Most rows.
-        theme: Light or dark.
 
     Returns:
         The figure; recordings that cannot be read are left out.
@@ -74,7 +71,7 @@ def preprocessing_panel(
             rows.append(frame_stages(frame, settings))
     if not rows:
         raise UnreadableMedia(f"none of the {len(places)} recordings chosen for the panel can be read")
-    with drawing(theme):
+    with drawing():
         figure = Figure(figsize=(2.3 * len(rows[0]), 2.1 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False)
         for line, row in zip(grid, rows, strict=True):

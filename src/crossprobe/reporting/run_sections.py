@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from crossprobe.evaluation.aggregate import table_means
 from crossprobe.reporting import charts
-from crossprobe.reporting.arm_sections import both_looks
 from crossprobe.reporting.blocks import (
     Block,
     Bullets,
@@ -20,10 +18,11 @@ from crossprobe.reporting.blocks import (
     Row,
     Section,
     Table,
+    chart,
     plain_table,
 )
 from crossprobe.reporting.inputs import ReportInputs
-from crossprobe.reporting.style import Theme, arm_colours, arm_label, metric_label
+from crossprobe.reporting.style import arm_colours, arm_label, metric_label
 from crossprobe.reporting.wording import MISSING, UNMEASURED, number, plural
 
 COUNTED = r"^(?:(?P<items>\d+) x )?(?P<reason>.*?)(?: \(first: (?P<first>[^)]*)\))?$"
@@ -137,13 +136,10 @@ def curves_section(inputs: ReportInputs) -> Section | None:
     histories = inputs.histories
     if histories is None or histories.empty:
         return None
-    blocks = []
+    blocks: list[Block] = []
     for stage in dict.fromkeys(histories["stage"]):
-
-        def draw(theme: Theme, stage: str = str(stage)) -> Figure:
-            return charts.training_curves(histories, stage, theme)
-
-        blocks.append(both_looks(draw, f"{_words(stage)}: thin lines are training, thick ones validation."))
+        drawn = charts.training_curves(histories, str(stage))
+        blocks.append(chart(drawn, f"{_words(stage)}: thin lines are training, thick ones validation."))
     return Section("curves", "Training curves", tuple(blocks))
 
 
@@ -184,7 +180,7 @@ def calibration_section(inputs: ReportInputs) -> Section | None:
     reliability = inputs.reliability
     if reliability is not None and (reliability["site"] == "target").any():
         caption = "On the dashed line, stated and observed agree; below it the arm claims too much."
-        blocks.append(both_looks(lambda theme: charts.reliability_plot(reliability, theme=theme), caption))
+        blocks.append(chart(charts.reliability_plot(reliability), caption))
     return Section("calibration", "Calibration", tuple(blocks))
 
 
@@ -253,7 +249,7 @@ def rejections_section(inputs: ReportInputs) -> Section:
     ]
     if counts["reason"].nunique() > 2:
         caption = "Items by reason and site."
-        blocks.append(both_looks(lambda theme: charts.rejections_chart(rejections, theme), caption))
+        blocks.append(chart(charts.rejections_chart(rejections), caption))
     blocks.append(plain_table(counts[["reason", "site", "stage", "items"]].head(LISTED), "Reasons"))
     listed = rejections.head(LISTED)[["item", "site", "stage", "reason"]]
     more = len(rejections) - len(listed)

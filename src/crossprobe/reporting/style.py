@@ -7,8 +7,9 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ class Theme:
     """Colours of a figure's furniture.
 
     Attributes:
-        name: `light` or `dark`.
         ink: Text.
         muted: Secondary text and axes.
         grid: Grid lines.
@@ -28,7 +28,6 @@ class Theme:
         surface: Page behind the figure, for the inside of hollow markers.
     """
 
-    name: str
     ink: str
     muted: str
     grid: str
@@ -36,8 +35,8 @@ class Theme:
     surface: str
 
 
-LIGHT = Theme("light", "#1b2530", "#5c6873", "#dde3e8", "#f4f6f8", "#ffffff")
-DARK = Theme("dark", "#e6ebf0", "#9aa7b3", "#33404c", "#1c2630", "#151d25")
+LIGHT = Theme("#1b2530", "#5c6873", "#dde3e8", "#f4f6f8", "#ffffff")
+DARK = Theme("#e6ebf0", "#9aa7b3", "#33404c", "#1c2630", "#151d25")
 
 # Okabe and Ito's palette: an arm keeps its colour in every figure.
 _COLOURS = {
@@ -117,30 +116,22 @@ def metric_label(metric: str) -> str:
     return _METRICS.get(metric) or _METRICS.get(name) or metric.replace("_", " ")
 
 
-def arm_colours(arms: Sequence[str], theme: Theme = LIGHT) -> dict[str, str]:
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
     """Gives each arm its colour; unknown arms take spare ones in order.
 
     Args:
         arms: Names of arms.
-        theme: Light or dark.
 
     Returns:
         Hex colour by arm.
     """
-    colours = {}
     spare = iter(_SPARE * (1 + len(arms) // len(_SPARE)))
-    for arm in arms:
-        colour = _COLOURS.get(arm) or next(spare)
-        colours[arm] = _LIFTED.get(colour, colour) if theme.name == "dark" else colour
-    return colours
+    return {arm: _COLOURS.get(arm) or next(spare) for arm in arms}
 
 
 @contextmanager
-def drawing(theme: Theme = LIGHT) -> Iterator[None]:
+def drawing() -> Iterator[None]:
     """Sets the look for figures drawn inside, and leaves the rest of the program alone.
-
-    Args:
-        theme: Light or dark.
 
     Yields:
         Nothing.
@@ -155,19 +146,19 @@ def drawing(theme: Theme = LIGHT) -> Iterator[None]:
         "axes.labelsize": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.edgecolor": theme.muted,
-        "axes.labelcolor": theme.ink,
-        "axes.titlecolor": theme.ink,
+        "axes.edgecolor": LIGHT.muted,
+        "axes.labelcolor": LIGHT.ink,
+        "axes.titlecolor": LIGHT.ink,
         "axes.facecolor": "none",
         "axes.grid": False,
         "axes.axisbelow": True,
-        "grid.color": theme.grid,
+        "grid.color": LIGHT.grid,
         "grid.linewidth": 0.8,
-        "text.color": theme.ink,
-        "xtick.color": theme.muted,
-        "ytick.color": theme.muted,
-        "xtick.labelcolor": theme.ink,
-        "ytick.labelcolor": theme.ink,
+        "text.color": LIGHT.ink,
+        "xtick.color": LIGHT.muted,
+        "ytick.color": LIGHT.muted,
+        "xtick.labelcolor": LIGHT.ink,
+        "ytick.labelcolor": LIGHT.ink,
         "figure.facecolor": "none",
         "savefig.facecolor": "none",
         "legend.frameon": False,
@@ -181,10 +172,10 @@ def drawing(theme: Theme = LIGHT) -> Iterator[None]:
         yield
 
 
-def bands(axes: Axes, rows: int, theme: Theme) -> None:
+def bands(axes: Axes, rows: int) -> None:
     """Shades every other row of a chart with one row an item, and hides the furniture it does not need."""
     for row in range(0, rows, 2):
-        axes.axhspan(row - 0.5, row + 0.5, color=theme.band, linewidth=0, zorder=-2)
+        axes.axhspan(row - 0.5, row + 0.5, color=LIGHT.band, linewidth=0, zorder=-2)
     axes.set_ylim(rows - 0.5, -0.5)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -203,11 +194,43 @@ def svg_bytes(figure: Figure) -> bytes:
     return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL).encode()
 
 
-def png_bytes(figure: Figure, dots_per_inch: int = 150) -> bytes:
-    """Draws a figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
-    return buffer.getvalue()
+_IN_THE_DARK = _LIFTED | dict(zip(astuple(LIGHT), astuple(DARK), strict=True))
+
+
+def darkened(svg: bytes) -> bytes:
+    """Gives a chart, drawn as SVG, the colours that read well on a dark page.
+
+    Args:
+        svg: From `svg_bytes`.
+
+    Returns:
+        The same chart; colours that are neither furniture nor too dark stay.
+    """
+    colours = "|".join(map(re.escape, _IN_THE_DARK))
+    return re.sub(rf"{colours}\b", lambda found: _IN_THE_DARK[found.group()], svg.decode()).encode()
+
+
+_DRAWN: WeakKeyDictionary[Figure, dict[int, bytes]] = WeakKeyDictionary()
+
+
+def png_bytes(figure: Figure, dots_per_inch: int = 144) -> bytes:
+    """Draws a figure as PNG, once: catalog, experiment record and page show the same picture.
+
+    Args:
+        figure: Not changed after it was drawn for the first time.
+        dots_per_inch: Resolution.
+
+    Returns:
+        The file's content.
+    """
+    drawn = _DRAWN.setdefault(figure, {})
+    if dots_per_inch not in drawn:
+        buffer = io.BytesIO()
+        figure.savefig(
+            buffer, format="png", dpi=dots_per_inch, bbox_inches="tight", metadata={"Software": None}
+        )
+        drawn[dots_per_inch] = buffer.getvalue()
+    return drawn[dots_per_inch]
 
 
 def data_address(content: bytes, kind: str) -> str:

@@ -60,7 +60,7 @@ def record(
 
 
 def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
-    now = int(pd.Timestamp.now().timestamp() * 1000)
+    now = _now()
     rows = zip(
         value["part"], value["metric"], value["value"].astype(float), value["step"].astype(int), strict=True
     )
@@ -69,22 +69,38 @@ def _history(client: MlflowClient, parent: str, run: str, name: str, value: pd.D
         for part, metric, figure, step in rows
         if math.isfinite(figure)
     ]
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run, metrics=metrics[start : start + BATCH])
+    _log_metrics(client, run, metrics)
 
 
 def _scores(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
     from crossprobe.evaluation.aggregate import patient_scores, table_means
 
-    means = table_means(patient_scores(value))[["arm", "site", "metric", "mean"]].dropna()
-    for arm, site, metric, mean in means.itertuples(index=False, name=None):
-        client.log_metric(run, f"{site}/{arm}/{metric}", mean)
+    means = table_means(patient_scores(value))[["site", "arm", "metric", "mean"]].dropna()
+    _log_means(client, run, means)
 
 
 def _headline(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
     means = value.groupby(["site", "arm", "metric"])["value"].mean().dropna()
-    for site, arm, metric, mean in means.reset_index().itertuples(index=False, name=None):
-        client.log_metric(parent, f"{site}/{arm}/{metric}", mean)
+    _log_means(client, parent, means.reset_index())
+
+
+def _log_means(client: MlflowClient, run: str, means: pd.DataFrame) -> None:
+    """Logs columns site, arm, metric and mean as metrics, together: each request takes its time."""
+    now = _now()
+    metrics = [
+        Metric(f"{site}/{arm}/{metric}", mean, now, 0)
+        for site, arm, metric, mean in means.itertuples(index=False, name=None)
+    ]
+    _log_metrics(client, run, metrics)
+
+
+def _log_metrics(client: MlflowClient, run: str, metrics: list[Metric]) -> None:
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[start : start + BATCH])
+
+
+def _now() -> int:
+    return int(pd.Timestamp.now().timestamp() * 1000)
 
 
 def _table(client: MlflowClient, parent: str, run: str, name: str, value: pd.DataFrame) -> None:
@@ -94,9 +110,14 @@ def _table(client: MlflowClient, parent: str, run: str, name: str, value: pd.Dat
 def _figure(client: MlflowClient, parent: str, run: str, name: str, value: Any) -> None:
     if value is None:
         return
+    from crossprobe.reporting.style import png_bytes
+
     figures = value if isinstance(value, dict) else {f"{name}.png": value}
-    for file, figure in figures.items():
-        client.log_figure(run, figure, f"figures/{file}")
+    with tempfile.TemporaryDirectory() as folder:
+        for file, figure in figures.items():
+            picture = Path(folder) / file
+            picture.write_bytes(png_bytes(figure))
+            client.log_artifact(run, str(picture), "figures")
 
 
 def _page(client: MlflowClient, parent: str, run: str, name: str, value: str) -> None:
@@ -114,7 +135,7 @@ def _hashes(client: MlflowClient, parent: str, run: str, name: str, value: Any) 
 
 
 def _facts(client: MlflowClient, parent: str, run: str, name: str, value: dict[str, Any]) -> None:
-    now = int(pd.Timestamp.now().timestamp() * 1000)
+    now = _now()
     numbers = {key: item for key, item in value.items() if isinstance(item, (int, float))}
     metrics = [Metric(f"{name}/{key}", float(item), now, 0) for key, item in numbers.items()]
     tags = [
