@@ -70,6 +70,7 @@ def copying(images: np.ndarray) -> dict:
 
 
 ENSEMBLE = SimpleNamespace(predict=copying)
+ENSEMBLE.only = lambda answer: ENSEMBLE
 
 
 def means(table: pd.DataFrame, arm: str, metric: str) -> float:
@@ -123,8 +124,11 @@ def test_bone_outside_the_crop_counts_as_missed(store, tmp_path):
 
 
 def test_probabilities_come_with_their_masks(store):
-    for probability, mask in labelled_probabilities(ENSEMBLE, "copy", store, np.arange(5)):
-        assert np.array_equal(probability, mask)
+    for batch_size in (1, 2, 5, 50):
+        pairs = list(labelled_probabilities(ENSEMBLE, "copy", store, np.arange(5), batch_size))
+        assert len(pairs) == 5
+        assert all(np.array_equal(probability, mask) for probability, mask in pairs)
+    assert not list(labelled_probabilities(ENSEMBLE, "copy", store, np.arange(0), 2))
 
 
 def test_a_mask_in_several_pieces_counts_as_one(store, tmp_path):

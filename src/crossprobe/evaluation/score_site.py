@@ -41,7 +41,7 @@ def score_site(
     if not len(rows):
         return no_scores()
     parts = []
-    batches = np.array_split(rows, max(1, -(-len(rows) // settings.batch_size)))
+    batches = _batches(rows, settings.batch_size)
     for batch in track(batches, title, total=len(batches)):
         frames = store.manifest.iloc[batch]
         for row in batch:
@@ -65,23 +65,28 @@ def score_site(
 
 
 def labelled_probabilities(
-    ensemble: Ensemble, arm: str, store: FrameStore, rows: np.ndarray
+    ensemble: Ensemble, arm: str, store: FrameStore, rows: np.ndarray, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Gives what one arm says of labelled frames beside their masks, on the model's grid.
 
     Args:
         ensemble: The arm.
-        arm: Which of its answers.
+        arm: Which of its answers; the others are not computed.
         store: Frames of one site, opened with labels.
         rows: Labelled rows.
+        batch_size: Frames a forward pass.
 
     Yields:
         Probability [S, S] and mask [S, S] of each frame.
     """
-    for row in rows:
-        one = np.array([row])
-        fused = ensemble.predict(store.images(one))[arm]
-        yield fused.probability[0, 0].cpu().numpy(), store.masks(one)[0]
+    alone = ensemble.only(arm)
+    for batch in _batches(rows, batch_size):
+        fused = alone.predict(store.images(batch))[arm]
+        yield from zip(fused.probability[:, 0].cpu().numpy(), store.masks(batch), strict=True)
+
+
+def _batches(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    return np.array_split(rows, -(-len(rows) // batch_size)) if len(rows) else []
 
 
 def on_whole_frame(probability: np.ndarray, frame: pd.Series, shape: tuple[int, ...]) -> np.ndarray:

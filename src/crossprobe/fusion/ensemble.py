@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,22 @@ class Ensemble:
                 f"{len(self.predictor.branches)} branches need as many temperatures, "
                 f"got {len(self.temperatures)}"
             )
+
+    def only(self, answer: str) -> Ensemble:
+        """Gives the same branches with one of the answers; what others need is not computed.
+
+        Args:
+            answer: Its name.
+
+        Returns:
+            The ensemble.
+
+        Raises:
+            CrossprobeError: There is no such answer.
+        """
+        if answer not in self.answers:
+            raise CrossprobeError(f"no answer '{answer}': this ensemble has {', '.join(self.answers)}")
+        return dataclasses.replace(self, answers={answer: self.answers[answer]})
 
     @torch.inference_mode()
     def predict(self, images: np.ndarray | Tensor) -> dict[str, Fused]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -92,9 +91,7 @@ def predict_stream(
         CrossprobeError: The ensemble has no such answer, or a frame is no grey 8-bit image.
         UnreadableMedia: The ultrasound area is too small.
     """
-    if answer not in ensemble.answers:
-        raise CrossprobeError(f"no answer '{answer}': this ensemble has {', '.join(ensemble.answers)}")
-    wanted = dataclasses.replace(ensemble, answers={answer: ensemble.answers[answer]})
+    wanted = ensemble.only(answer)
     with contextlib.closing(prepared_batches(frames, ensemble.predictor.size, settings, rejected)) as batches:
         for view, batch in batches:
             yield from _predicted(wanted, answer, batch, view, settings)

@@ -127,7 +127,9 @@ def measure_calibration(
     ensembles = members.ensembles(loaded, fusion, for_scoring(runtime))
     tables = [
         reliability_table(
-            arm, labelled_probabilities(ensemble, arm, frames, rows), scoring.scores.calibration_bins
+            arm,
+            labelled_probabilities(ensemble, arm, frames, rows, scoring.batch_size),
+            scoring.scores.calibration_bins,
         )
         for ensemble in ensembles.values()
         for arm in ensemble.answers
@@ -159,8 +161,8 @@ def measure_speed(
     alone = [name for name in ensembles if name in members.names]
     together = [name for name in ensembles if name in members.fused()]
     for ensemble in (ensembles[name] for name in [*alone[:1], *together]):
-        arm, answer = next(iter(ensemble.answers.items()))
-        timed = dataclasses.replace(ensemble, answers={arm: answer})
+        arm = next(iter(ensemble.answers))
+        timed = ensemble.only(arm)
         modules = tuple(branch.module for branch in ensemble.predictor.branches)
         counted = dataclasses.replace(timed, predictor=ensemble.predictor.in_single_precision())
         rows.append(
