@@ -17,6 +17,7 @@ from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.evaluation import nodes as evaluation
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion import nodes as fusion
+from crossprobe.pipelines.register import nodes as register
 from crossprobe.pipelines.remembered import plain, remembered
 from crossprobe.pipelines.reporting import nodes as reporting
 from crossprobe.training.settings import RuntimeSettings
@@ -118,6 +119,9 @@ NODES = (
     fusion.score_fused,
     reporting.choose_without_labels,
     reporting.measure_calibration,
+    register.calibrate_reading,
+    register.held_out_dsc,
+    register.held_out_steadiness,
 )
 
 
@@ -138,9 +142,47 @@ def test_all_code_that_a_remembered_node_calls_counts(node):
         and not (inspect.isclass(thing) and issubclass(thing, BaseModel))
     } - {remembered.__module__}
     assert "crossprobe.pipelines.model" in modules
-    counted = (*evaluation.SCORING_CODE, function.__module__)
+    code = register.EXAMINED_CODE if function.__module__ == register.__name__ else evaluation.SCORING_CODE
+    counted = (*code, function.__module__)
     missed = [one for one in modules if not any(f"{one}.".startswith(f"{code}.") for code in counted)]
     assert missed == []
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"rows": 2, "share": 0.1}, (pd.DataFrame({"a": [1.5]}), {"why": ""}), tuple([table()] * 11)],
+    ids=["data", "table and data", "many tables"],
+)
+def test_what_comes_back_is_what_was_made(folders, result):
+    @remembered()
+    def work(folders: Folders):
+        return result
+
+    work(folders)
+    again = work(folders)
+    assert type(again) is type(result)
+    parts = (result, again) if isinstance(result, tuple) else ((result,), (again,))
+    for made, read in zip(*parts, strict=True):
+        if isinstance(made, dict):
+            assert read == made
+        else:
+            pd.testing.assert_frame_equal(read, made)
+
+
+def test_a_run_killed_while_it_writes_leaves_nothing_that_is_taken(folders, calls, monkeypatch):
+    @remembered()
+    def work(folders: Folders):
+        calls.append("worked")
+        return table(), table(2.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("crossprobe.pipelines.remembered.shutil.rmtree", lambda *_args, **_named: None)
+        with pytest.raises(KeyboardInterrupt):
+            work(folders)
+    assert [path.suffix for path in folders.results.iterdir()] == [".draft"]
+    assert len(work(folders)) == 2
+    assert calls == ["worked"] * 2
 
 
 def test_a_failed_computation_leaves_nothing(folders):

@@ -29,14 +29,14 @@ def judged(uri, registry, tmp_path, monkeypatch):
     client = MlflowClient(uri, registry_uri=uri)
     experiment = client.create_experiment("test", artifact_location=(tmp_path / "artifacts").as_uri())
     monkeypatch.setattr(
-        decision, "_tags", lambda package, logged, run: {FINGERPRINT: package, PACKAGE_HASH: "0" * 64}
+        decision, "_tags", lambda package, logged, reload, run: {FINGERPRINT: package, PACKAGE_HASH: "0" * 64}
     )
 
     def judge(name, checks, champion="now"):
         parent, run = (client.create_run(experiment).info.run_id for _ in range(2))
         compared = registry.champion() if champion == "now" else champion
         logged = {"model_uri": f"/models/{name}", "champion": compared}
-        return act(name, logged, checks, registry.name, StageRun(uri, parent, run))
+        return act(name, logged, {}, checks, registry.name, StageRun(uri, parent, run))
 
     return judge
 

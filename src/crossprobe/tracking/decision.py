@@ -11,12 +11,18 @@ from crossprobe.prediction.package import Package, index_hash
 from crossprobe.tracking.registry import FINGERPRINT, ORDER, PACKAGE_HASH, PREFIX, WITHDRAWN, Registry
 from crossprobe.tracking.stage import StageRun
 
+RELOADED = PREFIX + "reloaded"
 GATE, COMPARED, REASONS = PREFIX + "gate", PREFIX + "compared_with", PREFIX + "gate_reasons"
 PASSED, REFUSED = "passed", "refused"
 
 
 def act(
-    package: Package, logged: dict[str, Any], checks: Sequence[Check], name: str, run: StageRun
+    package: Package,
+    logged: dict[str, Any],
+    reload: dict[str, Any],
+    checks: Sequence[Check],
+    name: str,
+    run: StageRun,
 ) -> dict[str, Any]:
     """Registers the version and promotes it if every check holds.
 
@@ -27,6 +33,7 @@ def act(
     Args:
         package: The model.
         logged: `model_uri`, and the `champion` it was compared with; none if it is the champion itself.
+        reload: What was found when it was loaded in a fresh process; kept with the version.
         checks: What the gate found.
         name: Name of the registered model.
         run: Where the decision is logged.
@@ -35,7 +42,7 @@ def act(
         The decision as plain data: version, aliases now, checks, and a `summary` for people.
     """
     registry = Registry(run.uri, name)
-    version, new = registry.register(logged["model_uri"], run.parent, _tags(package, logged, run))
+    version, new = registry.register(logged["model_uri"], run.parent, _tags(package, logged, reload, run))
     passed = all(check.passed for check in checks)
     champion = logged["champion"]
     if registry.champion() != version:
@@ -88,7 +95,7 @@ def _outcome(registry: Registry, version: int, passed: bool, champion: int | Non
     )
 
 
-def _tags(package: Package, logged: dict[str, Any], run: StageRun) -> dict[str, str]:
+def _tags(package: Package, logged: dict[str, Any], reload: dict[str, Any], run: StageRun) -> dict[str, str]:
     index = package.index
     assert package.folder is not None
     tags = {
@@ -97,6 +104,7 @@ def _tags(package: Package, logged: dict[str, Any], run: StageRun) -> dict[str, 
         PREFIX + "study": str(index.provenance.get("study", "")),
         PREFIX + "arm": index.arm,
         PREFIX + "run": run.parent,
+        RELOADED: json.dumps(reload),
     }
     tags |= {f"{PREFIX}score.{name}": text for name, text in logged.get("scores", {}).items()}
     for site, facts in index.provenance["sites"].items():

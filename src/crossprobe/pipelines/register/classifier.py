@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.classification.arms import ClassifierArms, lineage, read_classifiers
 from crossprobe.pipelines.register import classifier_nodes as nodes
+from crossprobe.pipelines.register.nodes import reload_model
 
 
 def create_classifier_pipeline(study: str) -> Pipeline:
@@ -70,7 +71,7 @@ def _package(arms: ClassifierArms, study: str) -> list[Node]:
 def _examination() -> list[Node]:
     return [
         Node(
-            nodes.reload_classifier,
+            reload_model,
             inputs=["source.frames", "source.split", "package", "logged", "params:registration",
                     "params:runtime"],
             outputs="reload",

@@ -114,30 +114,6 @@ def log_classifier(
     return {**logged, "version": None, "model_uri": information.model_uri, "scores": scores}
 
 
-def reload_classifier(
-    frames: FrameStore,
-    split: dict[str, Any],
-    package: Package,
-    logged: dict[str, Any],
-    registration: ClassifierRegistration,
-    runtime: RuntimeSettings,
-) -> dict[str, Any]:
-    """Loads the logged model in a fresh process and compares it with the trained one on held-out images."""
-    from crossprobe.prediction.class_reader import ClassReader
-    from crossprobe.tracking import stage
-    from crossprobe.tracking.reload import predict_in_fresh_process
-    from crossprobe.training.runtime import resolve
-
-    rows = frames.rows(split["parts"]["test"])
-    places = np.linspace(0, len(rows) - 1, min(len(rows), registration.reload_frames))
-    images = frames.images(rows[np.unique(places.round().astype(np.int64))])
-    reloaded = predict_in_fresh_process(logged["model_uri"], stage.current().uri, images)
-    trained = ClassReader(package, resolve(for_scoring(runtime))).probabilities(images)
-    difference = float(np.abs(reloaded - trained).max())
-    log.info("reloaded in a fresh process: largest difference %.2g on %d frames", difference, len(images))
-    return {"frames": len(images), "largest_difference": difference}
-
-
 def examine_classifier(
     frames: FrameStore,
     split: dict[str, Any],
@@ -194,7 +170,7 @@ def decide_classifier(
         latency["obstacle"],
     )
     checks = judge_classifier(evidence, registration.gate)
-    decision = act(package, logged, checks, registration.name, stage.current())
+    decision = act(package, logged, reload, checks, registration.name, stage.current())
     log.info("%s", decision["summary"])
     return decision
 

@@ -11,21 +11,27 @@ from crossprobe.data.frame_settings import FrameSettings
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.errors import InvalidMetadata
 from crossprobe.evaluation.score_settings import SiteScoring
+from crossprobe.pipelines.evaluation.nodes import SCORING_CODE
+from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import for_scoring
-from crossprobe.pipelines.register.settings import RegistrationSettings
+from crossprobe.pipelines.register.settings import ClassifierRegistration, RegistrationSettings
+from crossprobe.pipelines.remembered import remembered
 from crossprobe.prediction.package import Package
 from crossprobe.training.settings import RuntimeSettings
 
 if TYPE_CHECKING:
-    from crossprobe.fusion.ensemble import Ensemble, FusedAnswer
+    from crossprobe.fusion.ensemble import FusedAnswer
 
 log = logging.getLogger(__name__)
 
 # Patients whom a model has learned from, by site: they are no evidence for or against it.
 LEARNED_FROM = {"source": ("train", "val"), "target": ("train",)}
+# What a model shows on held-out frames depends on this beside frames, package and settings.
+EXAMINED_CODE = (*SCORING_CODE, "crossprobe.prediction")
 
 
+@remembered(*EXAMINED_CODE)
 def calibrate_reading(
     frames: FrameStore,
     split: dict[str, Any],
@@ -33,6 +39,7 @@ def calibrate_reading(
     fusion: FusedAnswers,
     scoring: SiteScoring,
     runtime: RuntimeSettings,
+    folders: Folders,
     *trained: Any,
     arm: str,
     branches: tuple[str, ...],
@@ -136,22 +143,35 @@ def reload_model(
     split: dict[str, Any],
     package: Package,
     logged: dict[str, Any],
-    registration: RegistrationSettings,
+    registration: RegistrationSettings | ClassifierRegistration,
     runtime: RuntimeSettings,
 ) -> dict[str, Any]:
-    """Loads the logged model in a fresh process and compares it with the trained one on held-out frames."""
+    """Loads the logged model in a fresh process and compares it with the trained one on held-out frames.
+
+    A version that is registered was compared when it was made; what was found then stands in its tags.
+    """
+    import json
+
     import numpy as np
 
-    from crossprobe.prediction.held_out import probabilities
+    from crossprobe.prediction.open_reader import open_reader
     from crossprobe.tracking import stage
+    from crossprobe.tracking.decision import RELOADED
+    from crossprobe.tracking.registry import Registry
     from crossprobe.tracking.reload import predict_in_fresh_process
     from crossprobe.training.runtime import resolve
 
-    rows = frames.rows(split["parts"]["test"], labelled=True)
+    uri = stage.current().uri
+    if logged["version"] is not None:
+        found = Registry(uri, registration.name).tags(logged["version"]).get(RELOADED)
+        if found is not None:
+            log.info("version %d was reloaded in a fresh process when it was made", logged["version"])
+            return json.loads(found)
+    rows = frames.rows(split["parts"]["test"])
     places = np.linspace(0, len(rows) - 1, min(len(rows), registration.reload_frames))
     images = frames.images(rows[np.unique(places.round().astype(np.int64))])
-    reloaded = predict_in_fresh_process(logged["model_uri"], stage.current().uri, images)
-    trained = probabilities(package.ensemble(resolve(for_scoring(runtime))), images)
+    reloaded = predict_in_fresh_process(logged["model_uri"], uri, images)
+    trained = open_reader(package, resolve(for_scoring(runtime))).probabilities(images)
     difference = float(np.abs(reloaded - trained).max())
     log.info("reloaded in a fresh process: largest difference %.2g on %d frames", difference, len(images))
     return {"frames": len(images), "largest_difference": difference}
@@ -164,17 +184,20 @@ def examine_on_source(
     logged: dict[str, Any],
     registration: RegistrationSettings,
     runtime: RuntimeSettings,
+    folders: Folders,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Dice of candidate and champion on held-out source patients, and how fast the candidate is."""
-    from crossprobe.prediction.held_out import judged_frames, latency_ms
+    from crossprobe.prediction.held_out import latency_ms
+    from crossprobe.training.runtime import resolve
 
-    def dsc(model: Package, ensemble: Ensemble) -> pd.DataFrame:
-        rows = frames.rows(unseen_patients(model, "source", split["parts"]["test"]), labelled=True)
-        return judged_frames(ensemble, frames, rows, model.index.threshold)[1]
-
-    evidence, candidate, obstacle = _both(dsc, package, logged, registration, runtime)
+    models, obstacle = _models(package, logged, registration)
+    evidence = [
+        held_out_dsc(frames, split, model, runtime, folders).assign(model=name)
+        for name, model in models.items()
+    ]
     image = frames.images(frames.rows(split["parts"]["test"])[:1])[0]
-    return evidence, {
+    candidate = package.ensemble(resolve(for_scoring(runtime)))
+    return pd.concat(evidence, ignore_index=True), {
         "latency_ms": latency_ms(candidate, image, registration.latency_repeats),
         "obstacle": obstacle,
     }
@@ -187,19 +210,50 @@ def examine_on_target(
     logged: dict[str, Any],
     registration: RegistrationSettings,
     runtime: RuntimeSettings,
+    folders: Folders,
 ) -> pd.DataFrame:
     """How often candidate and champion find anything on target patients, how steadily; no label is read."""
+    evidence = [
+        held_out_steadiness(frames, split, model, registration.frames_per_video, runtime, folders).assign(
+            model=name
+        )
+        for name, model in _models(package, logged, registration)[0].items()
+    ]
+    return pd.concat(evidence, ignore_index=True)
+
+
+@remembered(*EXAMINED_CODE)
+def held_out_dsc(
+    frames: FrameStore, split: dict[str, Any], model: Package, runtime: RuntimeSettings, folders: Folders
+) -> pd.DataFrame:
+    """Dice by patient on source test patients whom the model has not learned from."""
+    from crossprobe.prediction.held_out import judged_frames
+    from crossprobe.training.runtime import resolve
+
+    rows = frames.rows(unseen_patients(model, "source", split["parts"]["test"]), labelled=True)
+    ensemble = model.ensemble(resolve(for_scoring(runtime)))
+    return judged_frames(ensemble, frames, rows, model.index.threshold)[1]
+
+
+@remembered(*EXAMINED_CODE)
+def held_out_steadiness(
+    frames: FrameStore,
+    split: dict[str, Any],
+    model: Package,
+    frames_per_video: int,
+    runtime: RuntimeSettings,
+    folders: Folders,
+) -> pd.DataFrame:
+    """Steadiness by patient on target selection patients whom the model has not learned from."""
     from crossprobe.evaluation.label_free_frames import spread_over_videos
     from crossprobe.prediction.held_out import steadiness
+    from crossprobe.training.runtime import resolve
 
-    def steady(model: Package, ensemble: Ensemble) -> pd.DataFrame:
-        patients = unseen_patients(model, "target", split["parts"]["selection"])
-        if not patients:
-            return pd.DataFrame({"patient": [], "value": [], "found": []})
-        rows = spread_over_videos(frames, patients, registration.frames_per_video)
-        return steadiness(ensemble, frames, rows, model.index.threshold)
-
-    return _both(steady, package, logged, registration, runtime)[0]
+    patients = unseen_patients(model, "target", split["parts"]["selection"])
+    if not patients:
+        return pd.DataFrame({"patient": [], "value": [], "found": []})
+    rows = spread_over_videos(frames, patients, frames_per_video)
+    return steadiness(model.ensemble(resolve(for_scoring(runtime))), frames, rows, model.index.threshold)
 
 
 def decide(
@@ -225,7 +279,7 @@ def decide(
         latency["obstacle"],
     )
     checks = judge(evidence, registration.gate)
-    decision = act(package, logged, checks, registration.name, stage.current())
+    decision = act(package, logged, reload, checks, registration.name, stage.current())
     log.info("%s", decision["summary"])
     return decision
 
@@ -255,37 +309,30 @@ def _scores(arms: pd.DataFrame, registration: RegistrationSettings, package: Pac
     }
 
 
-def _both(
-    measure: Any,
-    package: Package,
-    logged: dict[str, Any],
-    registration: RegistrationSettings,
-    runtime: RuntimeSettings,
-) -> tuple[pd.DataFrame, Ensemble, str]:
-    """Measures the candidate and, where there is one that can be compared, the champion."""
+def _models(
+    package: Package, logged: dict[str, Any], registration: RegistrationSettings
+) -> tuple[dict[str, Package], str]:
+    """The candidate and, where there is one that can be compared, the champion; else what is in the way."""
     from crossprobe.errors import CrossprobeError
     from crossprobe.tracking import stage
     from crossprobe.tracking.fetch import fetch_model
-    from crossprobe.training.runtime import resolve
 
-    machine = resolve(for_scoring(runtime))
-    candidate = package.ensemble(machine)
-    tables, obstacle = [measure(package, candidate).assign(model="candidate")], ""
-    if logged["champion"] is not None:
-        try:
-            uri = f"models:/{registration.name}/{logged['champion']}"
-            champion = fetch_model(uri, stage.current().uri).package
-            ensemble = champion.ensemble(machine)
-            if ensemble.predictor.size != candidate.predictor.size:
-                obstacle = (
-                    f"version {logged['champion']} takes images of {ensemble.predictor.size} px, this one of "
-                    f"{candidate.predictor.size}: they cannot be compared on the same frames"
-                )
-            else:
-                tables.append(measure(champion, ensemble).assign(model="champion"))
-        except CrossprobeError as error:
-            obstacle = f"version {logged['champion']} cannot be compared: {error}"
-    return pd.concat(tables, ignore_index=True), candidate, obstacle
+    models, version = {"candidate": package}, logged["champion"]
+    if version is None:
+        return models, ""
+    try:
+        champion = fetch_model(f"models:/{registration.name}/{version}", stage.current().uri).package
+    except CrossprobeError as error:
+        return models, f"version {version} cannot be compared: {error}"
+    if champion.index.kind != package.index.kind:
+        return models, f"version {version} is a {champion.index.kind}, this one a {package.index.kind}"
+    sizes = champion.index.frames.size, package.index.frames.size
+    if sizes[0] != sizes[1]:
+        return models, (
+            f"version {version} takes images of {sizes[0]} px, this one of {sizes[1]}: they cannot be "
+            "compared on the same frames"
+        )
+    return models | {"champion": champion}, ""
 
 
 def unseen_patients(model: Package, site: str, patients: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ PARAMETERS = {
     "params:scoring": "params:evaluation.scoring",
     "params:frames": "params:source.frames",
     "params:runtime": "params:runtime",
+    "params:folders": "params:folders",
 }
 
 
@@ -48,7 +49,7 @@ def _package(arms: Arms, study: str) -> list[Node]:
         Node(
             bound(nodes.calibrate_reading, **made_of),
             inputs=["source.labelled_frames", "source.split", "params:registration", "params:fused",
-                    "params:scoring", "params:runtime", *trained],
+                    "params:scoring", "params:runtime", "params:folders", *trained],
             outputs="reading",
             name="calibrate_reading",
         ),
@@ -80,14 +81,14 @@ def _examination() -> list[Node]:
         Node(
             nodes.examine_on_source,
             inputs=["source.labelled_frames", "source.split", "package", "logged", "params:registration",
-                    "params:runtime"],
+                    "params:runtime", "params:folders"],
             outputs=["source_evidence", "latency"],
             name="examine_on_source",
         ),
         Node(
             nodes.examine_on_target,
             inputs=["target.frames", "target.split", "package", "logged", "params:registration",
-                    "params:runtime"],
+                    "params:runtime", "params:folders"],
             outputs="target_evidence",
             name="examine_on_target",
         ),
