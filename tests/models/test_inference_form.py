@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from crossprobe.models.hybrid_resnet import StandardisedConvolution
-from crossprobe.models.inference_form import ProcessorGroupNorm, ProductAttention, inference_form
-from crossprobe.models.transformer import SelfAttention
+from crossprobe.models.inference_form import ProcessorGroupNorm, inference_form
 from crossprobe.models.transunet import TransUNet, TransUNetConfig
 
 
@@ -38,8 +37,7 @@ def test_single_precision_differs_by_rounding_only(channels, for_processor):
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     kinds = {type(part) for part in form.modules()}
     assert not kinds & {StandardisedConvolution, nn.BatchNorm2d}
-    assert (ProductAttention in kinds) == for_processor
-    assert (SelfAttention in kinds) != for_processor
+    assert (ProcessorGroupNorm in kinds) == for_processor
     assert form.encoder.resnet.stem_convolution.weight.shape[1] == 1
 
 

@@ -9,7 +9,6 @@ precision it is used in, where autocast casts every weight anew in every call.
 from __future__ import annotations
 
 import copy
-import math
 
 import torch
 from torch import Tensor, nn
@@ -17,37 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from crossprobe.models.decoder import ConvolutionNormReLU
 from crossprobe.models.hybrid_resnet import GroupNorm, StandardisedConvolution
-from crossprobe.models.transformer import SelfAttention
 from crossprobe.models.transunet import TransUNet
-
-
-class ProductAttention(nn.Module):
-    """Self-attention as two batched matrix products.
-
-    At the 196 tokens of an image of 224 px, this takes a processor a third to a half of the time that its
-    fused kernel does; the fused kernel saves memory, of which so few tokens need little.
-
-    Args:
-        attention: Its projections are used, not copied.
-    """
-
-    def __init__(self, attention: SelfAttention):
-        super().__init__()
-        self.heads = attention.heads
-        self.query_key_value = attention.query_key_value
-        self.output = attention.output
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Maps tokens [B, N, D] to [B, N, D]."""
-        batch, count, width = tokens.shape
-        head_width = width // self.heads
-        stacked = self.query_key_value(tokens).reshape(batch, count, 3, self.heads, head_width)
-        query, key, value = stacked.permute(2, 0, 3, 1, 4).flatten(1, 2).contiguous()
-        unused = query.new_zeros(1)
-        scores = torch.baddbmm(unused, query, key.transpose(1, 2), beta=0, alpha=1 / math.sqrt(head_width))
-        attended = torch.bmm(scores.softmax(dim=-1), value)
-        return self.output(attended.view(batch, self.heads, count, head_width).transpose(1, 2).flatten(2))
-
 
 # Below so many pixels torch's kernel for channels-last memory goes through a group's channels one by one.
 _FEW_PIXELS = 1024
@@ -89,8 +58,7 @@ def inference_form(
         module: In any mode; the form is that of evaluation.
         precision: Type of the form's weights and of the images it takes. In float32 outputs differ from the
             module's by rounding; in bfloat16 by as much as under autocast.
-        for_processor: Use `ProductAttention` and `ProcessorGroupNorm`, which a processor is faster with in
-            bfloat16.
+        for_processor: Use `ProcessorGroupNorm`, which a processor is faster with in bfloat16.
 
     Returns:
         A module on the same device that maps grey images [B, 1, S, S] to logits [B, classes, S, S], both of
@@ -118,8 +86,6 @@ def _replacement(part: nn.Module, for_processor: bool) -> nn.Module | None:
         return plain
     if isinstance(part, ConvolutionNormReLU):
         return nn.Sequential(fuse_conv_bn_eval(part.convolution, part.norm), nn.ReLU(inplace=True))
-    if isinstance(part, SelfAttention) and for_processor:
-        return ProductAttention(part)
     return None
 
 
