@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from crossprobe.errors import CrossprobeError
 from crossprobe.models.checkpoint import LoadReport, load_weights
 from crossprobe.models.classifier_config import ClassifierConfig
+from crossprobe.models.depthwise import protect_depthwise
 from crossprobe.models.foreign_weights import read_weights
 from crossprobe.models.small_cnn import SmallCnn
 from crossprobe.models.timm_models import create_timm_model
@@ -106,6 +107,7 @@ def _backbone(config: ClassifierConfig, fetch: bool) -> nn.Module:
     if hasattr(model, "pre_logits"):
         # VGG's two wide layers sit behind the feature maps and would never be used.
         model.pre_logits = nn.Identity()
+    protect_depthwise(model)
     return model
 
 
