@@ -13,7 +13,8 @@ from crossprobe.data.frame_store import FrameStore
 from crossprobe.pipelines.classification.images import labelled_rows
 from crossprobe.pipelines.classification.settings import ClassifierTraining
 from crossprobe.pipelines.model import for_scoring
-from crossprobe.pipelines.register.nodes import unseen_patients
+from crossprobe.pipelines.register.nodes import log_once
+from crossprobe.pipelines.register.provenance import provenance, unseen_patients
 from crossprobe.pipelines.register.settings import ClassifierRegistration
 from crossprobe.prediction.package import Package
 from crossprobe.training.settings import RuntimeSettings
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Patients whom a classifier may have learned from, by site: they are no evidence for or against it.
-LEARNED_FROM = {"source": ("train", "val"), "second_source": ("train",), "target": ("train",)}
-KNOWN = ("data", "devices", "manifest_hash", "frame_store", "split_hash")
 BATCH = 16
 
 
@@ -46,7 +44,6 @@ def package_classifier(
     `data` is facts and split of each of the `sites` (the source first), then checkpoint and calibration of
     each of the `members`.
     """
-    from crossprobe.data.fingerprint import fingerprint
     from crossprobe.fusion.ensemble import PLAIN
     from crossprobe.prediction.class_reader import ClassReader
     from crossprobe.prediction.package import Package, PackageBranch, PackageIndex
@@ -55,19 +52,6 @@ def package_classifier(
 
     facts, splits = data[: 2 * len(sites) : 2], data[1 : 2 * len(sites) : 2]
     checkpoints, fits = data[2 * len(sites) :: 2], data[2 * len(sites) + 1 :: 2]
-    learned = {
-        site: sorted(
-            fingerprint(patient)[:16]
-            for part in LEARNED_FROM[site]
-            for patient in split["parts"].get(part, ())
-        )
-        for site, split in zip(sites, splits, strict=True)
-    }
-    provenance = {
-        "study": study,
-        "sites": {site: {key: known[key] for key in KNOWN} for site, known in zip(sites, facts, strict=True)},
-        "learned_from": learned,
-    }
     index = PackageIndex(
         kind="classifier",
         arm=arm,
@@ -78,7 +62,7 @@ def package_classifier(
         answer=PLAIN,
         frames=prepared,
         classes=tuple(checkpoints[0].config["model"]["classes"]),
-        provenance=provenance,
+        provenance=provenance(study, dict(zip(sites, zip(facts, splits, strict=True), strict=True))),
         run=stage.current().parent,
     )
     reader = ClassReader(Package(index, checkpoints), resolve(for_scoring(runtime)))
@@ -94,24 +78,10 @@ def log_classifier(
     scored: str,
 ) -> dict[str, Any]:
     """Logs the package with its card, unless the registry has this very model; names who is to be beaten."""
-    from crossprobe.tracking import stage
     from crossprobe.tracking.classifier_card import classifier_card, classifier_scores
-    from crossprobe.tracking.model_log import log_package
-    from crossprobe.tracking.registry import Registry
 
-    run = stage.current()
-    registry = Registry(run.uri, registration.name)
-    identity = package.index.fingerprint()
-    known = registry.version_with(identity)
-    logged: dict[str, Any] = {"fingerprint": identity, "champion": registry.rival_of(known)}
-    if known is not None:
-        return {**logged, "version": known, "model_uri": f"models:/{registration.name}/{known}"}
-    assert package.folder is not None
     card = classifier_card(registration.name, package, scored, arms)
-    tags = {"crossprobe.study": study, "crossprobe.fingerprint": identity}
-    information = log_package(package.folder, card, run.run, registration.name, tags)
-    scores = classifier_scores(arms, scored)
-    return {**logged, "version": None, "model_uri": information.model_uri, "scores": scores}
+    return log_once(package, registration.name, study, card, classifier_scores(arms, scored))
 
 
 def examine_classifier(

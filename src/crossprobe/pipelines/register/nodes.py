@@ -15,6 +15,7 @@ from crossprobe.pipelines.evaluation.nodes import SCORING_CODE
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
 from crossprobe.pipelines.model import for_scoring
+from crossprobe.pipelines.register.provenance import provenance, unseen_patients
 from crossprobe.pipelines.register.settings import ClassifierRegistration, RegistrationSettings
 from crossprobe.pipelines.remembered import remembered
 from crossprobe.prediction.package import Package
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Patients whom a model has learned from, by site: they are no evidence for or against it.
-LEARNED_FROM = {"source": ("train", "val"), "target": ("train",)}
 # What a model shows on held-out frames depends on this beside frames, package and settings.
 EXAMINED_CODE = (*SCORING_CODE, "crossprobe.prediction")
 
@@ -79,23 +78,10 @@ def package(
     study: str,
 ) -> Package:
     """Joins weights, temperatures, preprocessing and the hashes of everything behind them."""
-    from crossprobe.data.fingerprint import fingerprint
     from crossprobe.prediction.package import Package, PackageBranch, PackageIndex
     from crossprobe.prediction.reading_rule import ReadingRule
     from crossprobe.tracking import stage
 
-    facts, splits = {"source": source, "target": target}, {"source": source_split, "target": target_split}
-    known = ("data", "devices", "manifest_hash", "frame_store", "split_hash")
-    provenance = {
-        "study": study,
-        "sites": {site: {key: fact[key] for key in known} for site, fact in facts.items()},
-        "learned_from": {
-            site: sorted(
-                fingerprint(patient)[:16] for part in parts for patient in splits[site]["parts"].get(part, ())
-            )
-            for site, parts in LEARNED_FROM.items()
-        },
-    }
     fits = trained[1::2]
     index = PackageIndex(
         kind="segmenter",
@@ -108,7 +94,7 @@ def package(
         frames=frames,
         threshold=scoring.scores.threshold,
         reading=ReadingRule.model_validate(reading),
-        provenance=provenance,
+        provenance=provenance(study, {"source": (source, source_split), "target": (target, target_split)}),
         run=stage.current().parent,
     )
     return Package(index, trained[::2])
@@ -118,24 +104,41 @@ def log_model(
     package: Package, registration: RegistrationSettings, arms: pd.DataFrame, study: str
 ) -> dict[str, Any]:
     """Logs the package with its card, unless the registry has this very model; names who is to be beaten."""
-    from crossprobe.tracking import stage
     from crossprobe.tracking.model_card import model_card
+
+    card = model_card(registration.name, package, arms)
+    return log_once(package, registration.name, study, card, _scores(arms, registration, package))
+
+
+def log_once(package: Package, name: str, study: str, card: str, scores: dict[str, str]) -> dict[str, Any]:
+    """Logs a package of either kind where the registry does not have it yet.
+
+    Args:
+        package: Saved.
+        name: Name of the registered model.
+        study: Table of arms it comes from.
+        card: Its card, Markdown.
+        scores: Its scores as people read them, by name.
+
+    Returns:
+        `fingerprint`, `model_uri`, `scores`, the `version` it has already, and the `champion` to be beaten.
+    """
+    from crossprobe.tracking import stage
     from crossprobe.tracking.model_log import log_package
-    from crossprobe.tracking.registry import Registry
+    from crossprobe.tracking.registry import FINGERPRINT, PREFIX, Registry
 
     run = stage.current()
-    registry = Registry(run.uri, registration.name)
+    registry = Registry(run.uri, name)
     identity = package.index.fingerprint()
     known = registry.version_with(identity)
-    logged: dict[str, Any] = {"fingerprint": identity, "champion": registry.rival_of(known)}
+    logged = {
+        "fingerprint": identity, "champion": registry.rival_of(known), "version": known, "scores": scores
+    }  # fmt: skip
     if known is not None:
-        return {**logged, "version": known, "model_uri": f"models:/{registration.name}/{known}"}
-    scores = _scores(arms, registration, package)
+        return {**logged, "model_uri": f"models:/{name}/{known}"}
     assert package.folder is not None
-    card = model_card(registration.name, package, arms)
-    tags = {"crossprobe.study": study, "crossprobe.fingerprint": identity}
-    information = log_package(package.folder, card, run.run, registration.name, tags)
-    return {**logged, "version": None, "model_uri": information.model_uri, "scores": scores}
+    tags = {f"{PREFIX}study": study, FINGERPRINT: identity}
+    return {**logged, "model_uri": log_package(package.folder, card, run.run, name, tags).model_uri}
 
 
 def reload_model(
@@ -333,11 +336,3 @@ def _models(
             "compared on the same frames"
         )
     return models | {"champion": champion}, ""
-
-
-def unseen_patients(model: Package, site: str, patients: list[str]) -> list[str]:
-    """Gives the patients whom a model has not learned from."""
-    from crossprobe.data.fingerprint import fingerprint
-
-    learned = set(model.index.provenance["learned_from"][site])
-    return [patient for patient in patients if fingerprint(patient)[:16] not in learned]
