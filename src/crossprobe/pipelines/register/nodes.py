@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What a model shows on held-out frames depends on this beside frames, package and settings.
-EXAMINED_CODE = (*SCORING_CODE, "crossprobe.prediction")
+EXAMINED_CODE = (*SCORING_CODE, "crossprobe.prediction", "crossprobe.pipelines.register.provenance")
 
 
 @remembered(*EXAMINED_CODE)
