@@ -24,6 +24,7 @@ from crossprobe.training.runtime import resolve
 
 FAST = resolve(shared_runs.machine().model_copy(update={"precision": "auto"})).bf16
 STEPS = int(os.environ.get("CROSSPROBE_PRECISION_STEPS", "40" if FAST else "14"))
+EVERY = max(5, STEPS // 10)  # training losses are noted five times as often
 SEEDS = (0, 1, 2)
 
 
@@ -47,7 +48,7 @@ def test_bf16_ends_where_fp32_does(tmp_path, name, one_thread, capsys):
         assert runtime.bf16 == (precision == "bf16")
         for seed in SEEDS:
             given = shared_runs.settings(
-                steps=STEPS, validate_every=STEPS, seed=seed, warmup_steps=5, gradient_clip=1.0,
+                steps=STEPS, validate_every=EVERY, seed=seed, warmup_steps=5, gradient_clip=1.0,
                 optimiser={"name": "adamw", "learning_rate": 1e-3},
             )  # fmt: skip
             rows = (shared_runs.TRAINING, shared_runs.VALIDATION)
@@ -55,13 +56,16 @@ def test_bf16_ends_where_fp32_does(tmp_path, name, one_thread, capsys):
             task = job.build(*sources, given, runtime)
             history = train(task, given, 16, tmp_path / precision / str(seed), "a", runtime=runtime).history
             losses = history.query("part == 'train' and metric == 'loss'")["value"].to_numpy()
-            assert name == "mt_nxent" or losses[-3:].mean() < 0.95 * losses[:3].mean()
-            found.append(float(losses[-10:].mean()))
+            quarter = len(losses) // 4
+            assert name == "mt_nxent" or losses[-quarter:].mean() < losses[:quarter].mean(), (
+                "nothing is learned"
+            )
+            found.append(float(losses[-quarter:].mean()))
     means = {precision: np.mean(found) for precision, found in ends.items()}
     noise = np.sqrt(np.mean([np.var(found, ddof=1) for found in ends.values()]))
     with capsys.disabled():
         print(  # noqa: T201 - the figures are asked for
-            f"\n{name}, {STEPS} steps, mean of the last ten losses over seeds {SEEDS}: "
+            f"\n{name}, {STEPS} steps, mean loss of the last quarter over seeds {SEEDS}: "
             + ", ".join(f"{precision} {np.round(found, 4).tolist()}" for precision, found in ends.items())
             + f"; difference of means {means['bf16'] - means['fp32']:+.4f}, deviation of a seed {noise:.4f}"
         )
