@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -59,7 +61,8 @@ def test_a_branch(tmp_path, images):
 @pytest.mark.slow
 def test_two_branches_and_their_fusion(tmp_path, images):
     how = FusedAnswer(confidence="entropy", calibrated=True, flip_evidence=FlipEvidenceSettings())
-    predictor = Predictor([branch(1, 1, depth=1), branch(2, 1, depth=1)], CPU)
+    mirrored = dataclasses.replace(branch(1, 1, depth=1), mirrored=True)
+    predictor = Predictor([mirrored, branch(2, 1, depth=1)], CPU)
     ensemble = Ensemble(predictor, [1.5, 0.7], {"fused": how}, biases=[0.1, -0.2])
     file = export_ensemble(ensemble, "fused", tmp_path / "pair.onnx")
     expected = ensemble.predict(images)["fused"].probability

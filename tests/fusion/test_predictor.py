@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,20 @@ def by_hand(branches, images):
 def test_single_precision_is_the_module_bit_for_bit(branches, images):
     found = Predictor(branches, Runtime(PROCESSOR, bf16=False, channels_last=False)).logits(images)
     assert torch.equal(found, by_hand(branches, images))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_mirrored_branch_answers_with_the_mean_over_frame_and_mirror_image(branches, images, bf16):
+    runtime = half_precision(PROCESSOR) if bf16 else Runtime(PROCESSOR, bf16=False, channels_last=False)
+    one, other = branches
+    found = Predictor([dataclasses.replace(one, mirrored=True), other], runtime).logits(images)
+    plain = Predictor(branches, runtime)
+    there, back = plain.logits(images), plain.logits(images[:, :, ::-1].copy()).flip(-1)
+    # Half precision rounds otherwise where memory is laid out otherwise.
+    near = {"rtol": 0, "atol": 0.02 * float(there.std()) if bf16 else 0}
+    torch.testing.assert_close(found[0], (there[0] + back[0]) / 2, **near)
+    assert torch.equal(found[1], there[1])
+    assert (there[0] - back[0]).abs().max() > 10 * near["atol"]
 
 
 def test_half_precision_is_as_near_as_autocast(branches, images):

@@ -30,7 +30,9 @@ class FusedSegmenter(nn.Module):
             raise CrossprobeError(f"no answer '{answer}': this ensemble has {', '.join(ensemble.answers)}")
         self.ensemble, self.how = ensemble, ensemble.answers[answer]
         branches = ensemble.predictor.branches
-        self.parts = nn.ModuleList(ScaledSegmenter(branch.module, branch.scaling) for branch in branches)
+        self.parts = nn.ModuleList(
+            ScaledSegmenter(branch.module, branch.scaling, branch.mirrored) for branch in branches
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Maps uint8 images [B, S, S] to probability and confidence, float32 [B, 1, S, S]."""

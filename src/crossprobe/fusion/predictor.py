@@ -23,10 +23,31 @@ from crossprobe.training.runtime import Runtime
 
 @dataclass(frozen=True)
 class Branch:
-    """One trained segmenter with the scaling of its input."""
+    """One trained segmenter with the scaling of its input.
+
+    Attributes:
+        module: The segmenter.
+        scaling: How pixels become model input.
+        mirrored: Whether it answers with the mean of its logits for a frame and for the mirrored frame.
+    """
 
     module: TransUNet
     scaling: InputScaling
+    mirrored: bool = False
+
+    def ask(self, run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Runs the module, in whatever form, on scaled images, and on their mirror images where asked for.
+
+        Args:
+            run: From images [B, C, S, S] to logits [B, 1, S, S].
+            images: In [0, 1], before scaling.
+
+        Returns:
+            Logits, float32 [B, 1, S, S].
+        """
+        scaled = self.scaling.apply(images)
+        logits = run(scaled).float()
+        return (logits + run(scaled.flip(-1)).float().flip(-1)) / 2 if self.mirrored else logits
 
 
 class Predictor:
@@ -95,8 +116,7 @@ class Predictor:
         if self.runtime.channels_last:
             batch = batch.contiguous(memory_format=torch.channels_last)
         with self.runtime.autocast():
-            outputs = [branch.module(branch.scaling.apply(batch)) for branch in self.branches]
-        return torch.stack([output.float() for output in outputs])
+            return torch.stack([branch.ask(branch.module, batch) for branch in self.branches])
 
     def _inference_form(self) -> Callable[[Tensor], Tensor]:
         on_processor = self.runtime.device.type == "cpu"
@@ -109,11 +129,12 @@ class Predictor:
 
         def run(images: Tensor) -> Tensor:
             batch = images.unsqueeze(1).float().div_(255)
-            outputs = [
-                form(branch.scaling.apply(batch).bfloat16())
-                for form, branch in zip(forms, self.branches, strict=True)
-            ]
-            return torch.stack(outputs).float()
+            return torch.stack(
+                [
+                    branch.ask(lambda scaled, form=form: form(scaled.bfloat16()), batch)  # type: ignore[misc]
+                    for form, branch in zip(forms, self.branches, strict=True)
+                ]
+            )
 
         return run
 
@@ -128,4 +149,5 @@ def _branch(checkpoint: Checkpoint, runtime: Runtime) -> Branch:
     module = TransUNet(TransUNetConfig.model_validate(checkpoint.config["model"]))
     load_weights(module, checkpoint.weights)
     runtime.prepare(module).eval()
-    return Branch(module, InputScaling.model_validate(checkpoint.config["scaling"]))
+    scaling = InputScaling.model_validate(checkpoint.config["scaling"])
+    return Branch(module, scaling, checkpoint.config.get("mirrored", False))

@@ -25,25 +25,29 @@ class ScaledSegmenter(nn.Module):
     Args:
         module: A trained segmenter; its single-precision inference form is made.
         scaling: How pixels become model input.
+        mirrored: Answer with the mean over each image and its mirror image.
     """
 
-    def __init__(self, module: TransUNet, scaling: InputScaling):
+    def __init__(self, module: TransUNet, scaling: InputScaling, mirrored: bool = False):
         super().__init__()
         self.form = inference_form(module)
-        self.scaling = scaling
+        self.scaling, self.mirrored = scaling, mirrored
 
     def forward(self, images: Tensor) -> Tensor:
         """Maps uint8 images [B, S, S] to logits [B, classes, S, S]."""
-        return self.form(self.scaling.apply(images.unsqueeze(1).float() / 255))
+        scaled = self.scaling.apply(images.unsqueeze(1).float() / 255)
+        logits = self.form(scaled)
+        return (logits + self.form(scaled.flip(-1)).flip(-1)) / 2 if self.mirrored else logits
 
 
-def export_segmenter(module: TransUNet, scaling: InputScaling, path: Path) -> Path:
+def export_segmenter(module: TransUNet, scaling: InputScaling, path: Path, mirrored: bool = False) -> Path:
     """Writes one branch: `images` uint8 [batch, S, S] to `logits` float32 [batch, classes, S, S].
 
     Args:
         module: The branch.
         scaling: Of its checkpoint.
         path: The `.onnx` file; replaced if there is one.
+        mirrored: As its checkpoint's configuration says.
 
     Returns:
         The file.
@@ -51,7 +55,9 @@ def export_segmenter(module: TransUNet, scaling: InputScaling, path: Path) -> Pa
     Raises:
         CrossprobeError: If the packages of the extra `onnx` are missing.
     """
-    return export_module(ScaledSegmenter(module, scaling), module.config.image_size, ["logits"], path)
+    return export_module(
+        ScaledSegmenter(module, scaling, mirrored), module.config.image_size, ["logits"], path
+    )
 
 
 def export_module(module: nn.Module, size: int, outputs: list[str], path: Path) -> Path:

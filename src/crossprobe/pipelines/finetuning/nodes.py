@@ -152,6 +152,7 @@ def _finetune(
         "form": "segmenter",
         "model": model.config().model_dump(mode="json"),
         "scaling": scaling.model_dump(mode="json"),
+        "mirrored": stage.mirrored,
     }
     return Checkpoint(result.weights, config, session.provenance(result) | {"start": start}), result.history
 

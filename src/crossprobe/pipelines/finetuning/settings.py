@@ -18,6 +18,9 @@ class FinetuningSettings(BaseModel):
     augment: SegmentationAugmentSettings = Field(default_factory=SegmentationAugmentSettings)
     loss: DiceBceSettings = Field(default_factory=DiceBceSettings)
     standardise: bool = Field(True, description="Scale pixels by mean and deviation of the training frames")
+    mirrored: bool = Field(
+        False, description="Answer with the mean logits of each frame and its mirror image; twice the work"
+    )
     minimum_coverage: float = Field(
         1.0, gt=0, le=1, description="Least share of the encoder a start must fill"
     )
