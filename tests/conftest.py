@@ -62,7 +62,20 @@ class _SharedRunTogether(LoadFileScheduling):
         return "tests/runs" if file in SHARED_RUN else file
 
 
+def pytest_collection_modifyitems(items):
+    """Puts files with slow tests first, so that no worker begins one when the others have nothing left."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores, for tests that wait for other processes."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Deals tests to the workers of `pytest -n`."""
+    """Deals tests to the workers of `pytest -n`, in the order in which they were collected."""
+    config.option.loadscopereorder = False
     return _SharedRunTogether(config, log)

@@ -54,6 +54,8 @@ def test_a_reserved_name(table):
         ({"augment": {"shear": 3}}, "augment has no shear"),
         ({"adapt": "dann", "labels_of": ["target"]}, "takes the target as unlabelled"),
         ({"split": "image", "adapt": "dann"}, "control inside the source"),
+        ({"dann": {"weight": 0.0}}, "needs adapt: dann"),
+        ({"adapt": "dann", "dann": {"weigth": 0.0}}, "dann has no weigth"),
         ({"labels_of": ["source", "target"], "labels_per_class": 3}, "images of one site"),
     ],
 )

@@ -58,9 +58,12 @@ def test_losses_and_domain_accuracy_are_logged_apart_and_collapse_is_looked_for(
     train = set(history.loc[history["part"] == "train", "metric"])
     assert {"label_loss", "domain_loss", "domain_accuracy", "reversal_scale"} <= train
     adaptation = load("classify.breast.report.adaptation")
-    assert list(adaptation["arm"]) == ["dann"] * 4
-    assert list(adaptation["moment"]) == ["first", "highest", "kept", "last"]
-    course, outcome = load("classify.breast.report.findings")
+    assert list(adaptation["arm"]) == ["dann"] * 4 + ["dann_unreversed"] * 4
+    assert list(adaptation["moment"]) == ["first", "highest", "kept", "last"] * 2
+    control = load("classify.breast.dann_unreversed.history")
+    assert set(control.loc[control["metric"] == "reversal_scale", "value"]) == {0.0}
+    course, outcome, *of_the_control = load("classify.breast.report.findings")
+    assert len(of_the_control) == 2
     assert "domain accuracy on held-out images is" in course
     assert outcome.startswith("DANN less source only, target test: ")
     assert adaptation.filter(like="target_share_").sum(axis=1).round(6).eq(1).all()

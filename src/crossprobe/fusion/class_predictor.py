@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossprobe.errors import CrossprobeError
-from crossprobe.models.checkpoint import Checkpoint, load_weights
+from crossprobe.models.checkpoint import Checkpoint, rebuild
 from crossprobe.models.classifier import Classifier
 from crossprobe.models.classifier_config import ClassifierConfig
 from crossprobe.models.input_scaling import InputScaling
@@ -65,8 +65,8 @@ class ClassifierPredictor:
             raise CrossprobeError(
                 f"a classifier's checkpoint is needed, this one is of form '{checkpoint.config.get('form')}'"
             )
-        module = Classifier(ClassifierConfig.model_validate(checkpoint.config["model"]))
-        load_weights(module, checkpoint.weights)
+        config = ClassifierConfig.model_validate(checkpoint.config["model"])
+        module = rebuild(lambda: Classifier(config), checkpoint.weights)
         runtime.prepare(module).eval()
         scaling = InputScaling.model_validate(checkpoint.config["scaling"])
         return cls(module, scaling, runtime, temperature)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.fusion.recorded_graphs import RecordedGraphs
-from crossprobe.models.checkpoint import Checkpoint, load_weights
+from crossprobe.models.checkpoint import Checkpoint, rebuild
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.models.inference_form import inference_form
 from crossprobe.models.input_scaling import InputScaling
@@ -146,8 +146,8 @@ def _branch(checkpoint: Checkpoint, runtime: Runtime) -> Branch:
         raise CrossprobeError(
             f"a segmenter's checkpoint is needed, this one is of form '{checkpoint.config.get('form')}'"
         )
-    module = TransUNet(TransUNetConfig.model_validate(checkpoint.config["model"]))
-    load_weights(module, checkpoint.weights)
+    config = TransUNetConfig.model_validate(checkpoint.config["model"])
+    module = rebuild(lambda: TransUNet(config), checkpoint.weights)
     runtime.prepare(module).eval()
     scaling = InputScaling.model_validate(checkpoint.config["scaling"])
     return Branch(module, scaling, checkpoint.config.get("mirrored", False))

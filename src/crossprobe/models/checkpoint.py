@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from crossprobe.errors import CoverageError, CrossprobeError
 from crossprobe.models.coverage import LoadReport, match_weights
 
-__all__ = ["Checkpoint", "CoverageError", "LoadReport", "load_weights"]
+__all__ = ["Checkpoint", "CoverageError", "LoadReport", "load_weights", "rebuild"]
+
+Module = TypeVar("Module", bound=nn.Module)
 
 FORMAT = "crossprobe checkpoint 1"
 INDEX_NAME = "checkpoint.json"
@@ -176,6 +178,29 @@ def load_weights(
         raise CoverageError(f"{type(module).__name__}: {report.summary()} (needed: {minimum_coverage:.1%})")
     module.load_state_dict(ready, strict=False)
     return report
+
+
+def rebuild(make: Callable[[], Module], weights: Mapping[str, Tensor]) -> Module:
+    """Builds a module that exists in its weights already, without drawing initial ones first.
+
+    Args:
+        make: Builds the module.
+        weights: All of its state dict.
+
+    Returns:
+        The module on the CPU, filled.
+
+    Raises:
+        CoverageError: If weights and module do not belong together.
+    """
+    with torch.device("meta"):
+        module = make()
+    if {name for name, _ in module.named_buffers()} <= set(module.state_dict()):
+        module = module.to_empty(device="cpu")
+    else:  # a buffer that no state dict holds must be computed
+        module = make()
+    load_weights(module, weights)
+    return module
 
 
 def _owned(value: Tensor) -> Tensor:

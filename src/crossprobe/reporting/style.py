@@ -65,6 +65,7 @@ _ARMS = {
     "fused_temperature": "Fusion, calibrated",
     "target_supervised": "Target-supervised reference",
     "dann": "DANN",
+    "dann_unreversed": "DANN, gradient not reversed (control)",
     "dann_few_labels": "DANN, then a few target labels",
     "source_few_labels": "Source only, then a few target labels",
     "multi_source": "Two labelled sources",

@@ -15,6 +15,7 @@ import yaml
 from kedro.utils import find_kedro_project
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from crossprobe.adaptation.dann import DannSettings
 from crossprobe.errors import InvalidMetadata
 from crossprobe.pipelines.classification.settings import ClassifierModel
 from crossprobe.training.classification_augment import ClassificationAugmentSettings
@@ -55,6 +56,7 @@ class ClassifierArm(BaseModel):
     augment: dict[str, Any] = Field(
         default_factory=dict, description="Fields of the study's `augment` that differ"
     )
+    dann: dict[str, Any] = Field(default_factory=dict, description="Fields of the study's `dann` that differ")
 
     @model_validator(mode="after")
     def _makes_sense(self) -> ClassifierArm:
@@ -62,6 +64,7 @@ class ClassifierArm(BaseModel):
             "model": ClassifierModel,
             "training": TrainingSettings,
             "augment": ClassificationAugmentSettings,
+            "dann": DannSettings,
         }
         for name, model in known.items():
             unknown = sorted(set(getattr(self, name)) - set(model.model_fields))
@@ -69,6 +72,8 @@ class ClassifierArm(BaseModel):
                 raise ValueError(
                     f"{name} has no {', '.join(unknown)}; it has {', '.join(model.model_fields)}"
                 )
+        if self.dann and self.adapt != "dann":
+            raise ValueError("dann says how an arm adapts, so it needs adapt: dann")
         if self.adapt == "dann" and "target" in self.labels_of:
             raise ValueError("adapt: dann takes the target as unlabelled, so labels_of must not name it")
         if self.split == "image" and (self.labels_of != ("source",) or self.adapt != "none"):

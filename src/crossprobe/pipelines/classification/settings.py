@@ -66,7 +66,7 @@ class ClassifierTraining(BaseModel):
         """Lays an arm's own fields over the study's.
 
         Args:
-            changes: Fields that differ, by block: `model`, `training`, `augment`.
+            changes: Fields that differ, by block: `model`, `training`, `augment`, `dann`.
             seed: The arm's seed, or None.
 
         Returns:

@@ -58,7 +58,8 @@ def train_classifier(
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
 
-    settings = stage.for_arm({"model": arm.model, "training": arm.training, "augment": arm.augment}, arm.seed)
+    changes = {"model": arm.model, "training": arm.training, "augment": arm.augment, "dann": arm.dann}
+    settings = stage.for_arm(changes, arm.seed)
     sites = [(data[2 * place], data[2 * place + 1]) for place in range(len(arm.labels_of))]
     rest = data[2 * len(arm.labels_of) :]
     classes = study_classes(*sites[0], settings.classes, settings.ignore_classes)
