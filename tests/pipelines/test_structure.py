@@ -66,12 +66,13 @@ def test_no_node_opens_pixels_of_both_sites_but_for_the_arms_that_pool(registere
                 opened = {name for name in node.inputs if name.rpartition(".")[2] in PIXELS}
                 pooling[node.name] = opened
     assert pooling == pooling_arms()
-    assert pooling["classify.breast.dann.train"] == {"source.labelled_frames", "target.frames"}
+    for arm in ("dann", "dann_unreversed"):
+        assert pooling[f"classify.breast.{arm}.train"] == {"source.labelled_frames", "target.frames"}
     assert pooling["classify.breast.multi_source.train"] == {
         "source.labelled_frames",
         "second_source.labelled_frames",
     }
-    assert len(pooling) == 2
+    assert len(pooling) == 3
 
 
 def test_no_two_sites_of_a_run_share_a_patient(registered):
@@ -259,7 +260,7 @@ def test_every_environment_fits_the_models_of_the_parameters(registered, env):
     assert parameters["model"].config().image_size == parameters["source"]["frames"].size
     for study in STUDIES:
         for arm in parameters[study]["arms"].values():
-            changes = {"model": arm.model, "training": arm.training, "augment": arm.augment}
+            changes = {block: getattr(arm, block) for block in ("model", "training", "augment", "dann")}
             parameters[study]["training"].for_arm(changes, arm.seed)
     if env == "paper":
         mim, contrastive = parameters["pretraining"]["mim"], parameters["pretraining"]["contrastive"]
