@@ -12,7 +12,7 @@ from torch import nn
 
 from crossprobe.errors import CoverageError, CrossprobeError
 from crossprobe.fusion.predictor import Predictor
-from crossprobe.models.checkpoint import Checkpoint, load_weights
+from crossprobe.models.checkpoint import Checkpoint, load_weights, rebuild
 from crossprobe.models.transunet import TransUNet, TransUNetConfig
 from crossprobe.training.runtime import resolve
 from crossprobe.training.settings import RuntimeSettings
@@ -175,3 +175,37 @@ def test_a_model_that_was_not_trained_is_kept_as_such_and_never_taken_for_one(tm
     assert not Checkpoint({"a": torch.ones(2)}, CONFIG).left_out
     with pytest.raises(CrossprobeError, match="not trained: no labelled frame"):
         Predictor.from_checkpoints([read], resolve(RuntimeSettings(device="cpu")))
+
+
+class _WithTable(nn.Module):
+    """Has a buffer that no state dict holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+        self.register_buffer("table", torch.arange(3.0), persistent=False)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: TransUNet(TransUNetConfig.mini(image_size=64)), _WithTable, lambda: nn.BatchNorm2d(4)],
+    ids=["transunet", "table", "norm"],
+)
+def test_a_rebuilt_module_is_the_one_that_was_saved(make):
+    saved = make()
+    state = torch.random.get_rng_state()
+    found = rebuild(make, saved.state_dict())
+    if not isinstance(saved, _WithTable):
+        assert torch.equal(torch.random.get_rng_state(), state), "no weights were drawn to be thrown away"
+    for (name, value), (other, own) in zip(
+        [*saved.named_parameters(), *saved.named_buffers()],
+        [*found.named_parameters(), *found.named_buffers()],
+        strict=True,
+    ):
+        assert name == other
+        assert torch.equal(value, own)
+
+
+def test_a_module_is_not_rebuilt_from_weights_of_another():
+    with pytest.raises(CoverageError, match="shapes differ"):
+        rebuild(lambda: nn.Linear(3, 2), nn.Linear(2, 2).state_dict())
