@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks import plain
 from benchmarks.frames import BenchmarkFrames
@@ -18,9 +19,12 @@ from benchmarks.machine import Machine
 from benchmarks.scale import Scale
 from benchmarks.timing import Result, Work, compare
 from crossprobe.fusion.predictor import Branch, Predictor
+from crossprobe.models.classifier import Classifier
+from crossprobe.models.classifier_config import ClassifierConfig
 from crossprobe.models.input_scaling import InputScaling
 from crossprobe.models.masked_image_model import MaskedImageModel
 from crossprobe.models.projection import ContrastiveModel
+from crossprobe.models.timm_models import create_timm_model
 from crossprobe.models.transunet import TransUNet
 from crossprobe.ssl.augment import UNIFORMS_PER_VIEW, ContrastiveAugmentSettings, contrastive_view
 from crossprobe.ssl.frame_sampler import FrameSamplerSettings
@@ -40,6 +44,7 @@ from crossprobe.training.task import Task
 TEMPERATURE = 0.5
 FRAME_GAP = 15
 LEARNING_RATE = 1e-4
+BACKBONE = "efficientnet_b0"
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,30 @@ def segmentation_step(bench: Bench) -> Iterator[Result]:
     yield bench.compare("fine-tune step", "images", count, _steps(task, bench), usual)
 
 
+def classification_step(bench: Bench) -> Iterator[Result]:
+    """Steps of EfficientNet-B0; the plain loop has it as timm makes it, in single precision."""
+    source, count, size = bench.source(), bench.scale.segmentation_batch, bench.frames.size
+    config = ClassifierConfig(backbone=BACKBONE, image_size=size, channels=1, classes=("no", "yes"))
+    module = Classifier(config)
+    other, plain_optimiser = _plain_side(create_timm_model(BACKBONE, num_classes=2, in_chans=1), bench)
+    bench.runtime.prepare(module).train()
+    optimiser = torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE)
+    labels = (torch.arange(count) % 2).to(bench.runtime.device)
+
+    def ours() -> None:
+        images = source.images(torch.randint(0, len(source), (count,)))
+        with bench.runtime.autocast():
+            logits = module(images)
+        plain.step(module, optimiser, F.cross_entropy(logits.float(), labels))
+
+    def usual() -> None:
+        chosen = [bench.frames.png_images[row] for row in random.choices(range(len(source)), k=count)]
+        logits = other(plain.decoded(chosen, size).to(bench.runtime.device))
+        plain.step(other, plain_optimiser, F.cross_entropy(logits, labels))
+
+    yield bench.compare("EfficientNet-B0 step", "images", count, ours, usual)
+
+
 def inference(bench: Bench) -> Iterator[Result]:
     """Two branches from bytes in memory to logits, a batch at a time and one frame at a time."""
     device, runtime = bench.runtime.device, bench.runtime
@@ -266,6 +295,7 @@ CASES: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "mim": masked_image_step,
     "contrastive": contrastive_step,
     "finetune": segmentation_step,
+    "classify": classification_step,
     "inference": inference,
 }
 

@@ -37,7 +37,8 @@ def test_a_quick_run_prints_every_case_and_writes_json(tmp_path):
     found = json.loads(file.read_text())
     names = [result["case"] for result in found["results"]]
     wanted = ("frames", "two views", "masked input", "MT-NXent", "MIM step", "contrastive step",
-              "fine-tune step", "two branches, batched", "two branches, one at a time")  # fmt: skip
+              "fine-tune step", "EfficientNet-B0 step",
+              "two branches, batched", "two branches, one at a time")  # fmt: skip
     assert len(names) == len(lines) - 2 == len(wanted)
     assert all(name.startswith(start) for name, start in zip(names, wanted, strict=True))
     for result in found["results"]:
