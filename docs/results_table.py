@@ -56,20 +56,29 @@ def classifier_results(arms: pd.DataFrame) -> str:
     shown = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy"}
     rows = arms.set_index(["arm", "site", "metric"])
     sites = list(dict.fromkeys(arms["site"]))
-    counts = {site: int(arms.loc[arms["site"] == site, "n_patients"].max()) for site in sites}
-    heads = [f"{label}, {site} test, n = {counts[site]}" for site in sites for label in shown.values()]
+    tested = arms[arms["metric"].isin(list(shown))].groupby("site")["n_patients"]
+    # Arms that were tested on different patients say so in their own row.
+    alike = {
+        site: f", n = {int(counts.max())}" if counts.min() == counts.max() else "" for site, counts in tested
+    }
+    heads = [f"{label}, {site} test{alike[site]}" for site in sites for label in shown.values()]
     heads.append(f"AUROC less the first arm, {sites[-1]}")
     lines = ["| arm | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     for arm in dict.fromkeys(arms["arm"]):
         places = [(arm, site, metric) for site in sites for metric in shown]
         cells = [
-            with_interval(*rows.loc[place, ["value", "low", "high"]]) if place in rows.index else MISSING
+            _score(rows.loc[place], counted=not alike[place[1]]) if place in rows.index else MISSING
             for place in places
         ]
         change = rows.loc[places[-2]] if places[-2] in rows.index else None
         cells.append(MISSING if change is None or pd.isna(change["baseline_difference"]) else _change(change))
         lines.append(f"| {arm_label(arm)} | " + " | ".join(cells) + " |")
     return "\n".join(lines).replace("\u00a0", " ")
+
+
+def _score(row: pd.Series, counted: bool) -> str:
+    score = with_interval(row["value"], row["low"], row["high"])
+    return f"{score}, n = {int(row['n_patients'])}" if counted else score
 
 
 def _change(row: pd.Series) -> str:
@@ -89,7 +98,8 @@ def main() -> None:
     """Reads the arguments, prints or writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "block", choices=("phantom", "busbra", "breast", "zero_shift", "devices", "in_domain")
+        "block",
+        choices=("phantom", "busbra", "busbra_reverse", "breast", "zero_shift", "devices", "in_domain"),
     )
     parser.add_argument("arms", type=Path)
     parser.add_argument("--write", action="store_true")
