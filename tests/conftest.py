@@ -47,11 +47,12 @@ def real_data() -> Callable[[str], Path]:
     return find
 
 
-# These look at one finished run, which each worker would make for itself.
-SHARED_RUN = {
-    f"tests/runs/test_{name}.py"
-    for name in ("ablations", "bad_data", "cross_domain", "notebooks", "register")
-}
+# The files of a row look at one finished run, which each worker would make for itself.
+SHARED_RUNS = (
+    ("ablations", "bad_data", "cross_domain", "notebooks", "register"),
+    ("classification", "register_classifier"),
+)
+RUN_OF = {f"tests/runs/test_{name}.py": f"run {names[0]}" for names in SHARED_RUNS for name in names}
 
 
 class _SharedRunTogether(LoadFileScheduling):
@@ -59,7 +60,7 @@ class _SharedRunTogether(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "tests/runs" if file in SHARED_RUN else file
+        return RUN_OF.get(file, file)
 
 
 def pytest_collection_modifyitems(items):
