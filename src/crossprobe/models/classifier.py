@@ -111,8 +111,20 @@ def _backbone(config: ClassifierConfig, fetch: bool) -> nn.Module:
     return model
 
 
-@torch.no_grad()
+# Looked up once an architecture: a study rebuilds each of its classifiers several times.
+_WIDTHS: dict[str, int] = {}
+
+
 def _width(backbone: nn.Module, config: ClassifierConfig) -> int:
+    """Channels of the last feature maps."""
+    key = config.model_dump_json(exclude={"classes"})
+    if key not in _WIDTHS:
+        _WIDTHS[key] = _seen_width(backbone, config)
+    return _WIDTHS[key]
+
+
+@torch.no_grad()
+def _seen_width(backbone: nn.Module, config: ClassifierConfig) -> int:
     """Channels of the last feature maps, found by looking."""
     was_training = backbone.training
     backbone.eval()
