@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from crossprobe.errors import InvalidMetadata
+from crossprobe.errors import CoverageError, InvalidMetadata
 from crossprobe.pipelines import arms, register
 from crossprobe.pipelines.classification import arms as classifier_arms
+from crossprobe.pipelines.register import nodes
+from crossprobe.training.settings import RuntimeSettings
 
 
 def test_nothing_that_decides_has_seen_a_label_of_the_target():
@@ -99,3 +103,18 @@ def classifiers(monkeypatch):
 
     yield use
     classifier_arms.read_classifiers.cache_clear()
+
+
+def test_a_champion_that_cannot_be_rebuilt_is_an_obstacle_and_no_end(monkeypatch):
+    def broken(*_given):
+        raise CoverageError("TransUNet: 3 of 101 keys filled")
+
+    champion = SimpleNamespace(package=SimpleNamespace(ensemble=broken))
+    monkeypatch.setattr("crossprobe.tracking.fetch.fetch_model", lambda *_given: champion)
+    monkeypatch.setattr("crossprobe.tracking.stage.current", lambda: SimpleNamespace(uri="sqlite://"))
+    candidate = SimpleNamespace()
+    models, obstacle = nodes._models(
+        candidate, {"champion": 3}, SimpleNamespace(name="m"), RuntimeSettings(device="cpu")
+    )
+    assert models == {"candidate": candidate}
+    assert obstacle == "version 3 cannot be compared: TransUNet: 3 of 101 keys filled"

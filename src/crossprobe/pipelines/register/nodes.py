@@ -193,7 +193,7 @@ def examine_on_source(
     from crossprobe.prediction.held_out import latency_ms
     from crossprobe.training.runtime import resolve
 
-    models, obstacle = _models(package, logged, registration)
+    models, obstacle = _models(package, logged, registration, runtime)
     evidence = [
         held_out_dsc(frames, split, model, runtime, folders).assign(model=name)
         for name, model in models.items()
@@ -220,7 +220,7 @@ def examine_on_target(
         held_out_steadiness(frames, split, model, registration.frames_per_video, runtime, folders).assign(
             model=name
         )
-        for name, model in _models(package, logged, registration)[0].items()
+        for name, model in _models(package, logged, registration, runtime)[0].items()
     ]
     return pd.concat(evidence, ignore_index=True)
 
@@ -313,22 +313,25 @@ def _scores(arms: pd.DataFrame, registration: RegistrationSettings, package: Pac
 
 
 def _models(
-    package: Package, logged: dict[str, Any], registration: RegistrationSettings
+    package: Package,
+    logged: dict[str, Any],
+    registration: RegistrationSettings,
+    runtime: RuntimeSettings,
 ) -> tuple[dict[str, Package], str]:
     """The candidate and, where there is one that can be compared, the champion; else what is in the way."""
     from crossprobe.errors import CrossprobeError
     from crossprobe.tracking import stage
     from crossprobe.tracking.fetch import fetch_model
+    from crossprobe.training.runtime import resolve
 
     models, version = {"candidate": package}, logged["champion"]
     if version is None:
         return models, ""
     try:
         champion = fetch_model(f"models:/{registration.name}/{version}", stage.current().uri).package
+        champion.ensemble(resolve(for_scoring(runtime)))  # one that cannot be rebuilt must not stop the run
     except CrossprobeError as error:
         return models, f"version {version} cannot be compared: {error}"
-    if champion.index.kind != package.index.kind:
-        return models, f"version {version} is a {champion.index.kind}, this one a {package.index.kind}"
     sizes = champion.index.frames.size, package.index.frames.size
     if sizes[0] != sizes[1]:
         return models, (
