@@ -207,6 +207,7 @@ def contrastive_step(bench: Bench) -> Iterator[Result]:
         module, source, source, _training(count), ContrastiveAugmentSettings(), FrameSamplerSettings(),
         NtXentSettings(temperature=TEMPERATURE, frame_gap=FRAME_GAP), InputScaling(), bench.runtime,
     )  # fmt: skip
+    task.at_once = bench.scale.contrastive_at_once
 
     def usual() -> None:
         rows = torch.tensor(random.choices(range(len(source)), k=count))

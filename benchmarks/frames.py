@@ -34,8 +34,8 @@ class BenchmarkFrames:
         self.manifest = pd.DataFrame(
             {"video": (rows // FRAMES_A_VIDEO).astype(str), "frame": 4 * (rows % FRAMES_A_VIDEO)}
         )
-        self.png_images = [_png(frame) for frame in native]
-        self.png_masks = [_png(255 * mask) for mask in masks]
+        self.png_images = _pngs(native)
+        self.png_masks = _pngs(255 * masks)
 
     def __len__(self) -> int:
         """Counts the frames."""
@@ -89,7 +89,15 @@ def _speckle(count: int) -> np.ndarray:
     return np.stack([different[index % len(different)] for index in range(count)])
 
 
-def _png(image: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
+def _pngs(images: np.ndarray) -> list[bytes]:
+    """PNG files of images, of which many are the same; encoding takes longer than comparing."""
+    known: dict[bytes, bytes] = {}
+    files = []
+    for image in images:
+        content = image.tobytes()
+        if content not in known:
+            stream = io.BytesIO()
+            Image.fromarray(image).save(stream, "PNG")
+            known[content] = stream.getvalue()
+        files.append(known[content])
+    return files

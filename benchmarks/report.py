@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,9 +50,12 @@ def write_json(path: Path, machine: Machine, results: Sequence[Result], how: dic
 
 
 def _cells(result: Result) -> tuple[str, ...]:
+    ours = (f"{result.case} ({result.precision})", f"{result.count / result.ours_s:.4g} {result.unit}/s")
+    if math.isnan(result.plain_s):
+        alone = ("does not fit", "", "", "", f"{result.ours_p50_ms:.4g}", f"{result.ours_p95_ms:.4g}")
+        return (*ours, *alone, "", "", "", f"{result.ours_memory_mb:.0f}", "")
     return (
-        f"{result.case} ({result.precision})",
-        f"{result.count / result.ours_s:.4g} {result.unit}/s",
+        *ours,
         f"{result.count / result.plain_s:.4g}",
         f"{result.time_ratio:.3f}",
         f"{result.ratio_lowest:.3f}-{result.ratio_highest:.3f}",

@@ -21,6 +21,7 @@ class Scale:
         width: Their width.
         mim_batch: Images a step of masked image modelling.
         contrastive_batch: Frames a contrastive step; as many first views as second.
+        contrastive_at_once: Frames of it that our side embeds at once; None: all.
         segmentation_batch: Images a step of fine-tuning.
         inference_batch: Frames a batch of inference.
         repeats: Timed turns.
@@ -36,6 +37,7 @@ class Scale:
     segmentation_batch: int
     inference_batch: int
     repeats: int
+    contrastive_at_once: int | None = None
 
 
 def choose_scale(name: str, device: torch.device, quick: bool, repeats: int | None) -> Scale:
@@ -55,7 +57,8 @@ def choose_scale(name: str, device: torch.device, quick: bool, repeats: int | No
         return Scale(model, 8, 4, 32, 16, 2, 4, 2, 2, repeats or 2)
     model = TransUNetConfig.r50_vit_b16() if name == "full" else TransUNetConfig.mini()
     if device.type == "cuda":
-        return Scale(model, 1024, 256, 1024, 128, 128, 512, 24, 64, repeats or 9)
+        at_once = 128 if name == "full" else None  # 1,024 views of the full model do not fit
+        return Scale(model, 1024, 256, 1024, 128, 128, 512, 24, 64, repeats or 9, at_once)
     if name == "full":
         return Scale(model, 64, 64, 1024, 128, 4, 4, 4, 8, repeats or 5)
     return Scale(model, 256, 64, 1024, 128, 16, 16, 16, 16, repeats or 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -60,16 +62,17 @@ class Result:
     precision: str
 
     def as_dict(self) -> dict[str, object]:
-        """Gives everything under its name, with the rates that follow from it."""
+        """Gives everything under its name, with the rates that follow from it; None where nothing fitted."""
         rates = {"ours_per_second": self.count / self.ours_s, "plain_per_second": self.count / self.plain_s}
-        return {**asdict(self), **rates}
+        found = {**asdict(self), **rates}
+        return {key: None if value != value else value for key, value in found.items()}
 
 
 def compare(
     case: str, unit: str, count: int, ours: Work, plain: Work, machine: Machine, device: torch.device,
     repeats: int, bf16: bool,
 ) -> Result:  # fmt: skip
-    """Runs both in turns.
+    """Runs both in turns, or ours alone where the plain loop does not fit into memory.
 
     Args:
         case: Name of the line.
@@ -91,18 +94,18 @@ def compare(
     _timed(ours, device)
     ours_memory = memory.stop_mb()
     with FlopCounterMode(display=False) as counter:
-        plain()
+        fits = _fits(plain)
+    operations = float(counter.get_total_flops()) if fits else math.nan
     memory.start()
-    _timed(plain, device)
-    plain_memory = memory.stop_mb()
-    turns = [(_timed(ours, device), _timed(plain, device)) for _ in range(repeats)]
+    _timed_if(fits, plain, device)
+    plain_memory = memory.stop_mb() if fits else math.nan
+    turns = [(_timed(ours, device), _timed_if(fits, plain, device)) for _ in range(repeats)]
     ours_work_s, plain_work_s = (
         statistics.median(one.work_s for one in column) for column in zip(*turns, strict=True)
     )
     ours_s, plain_s = (statistics.median(one.wall_s for one in column) for column in zip(*turns, strict=True))
     ratios = [first.wall_s / second.wall_s for first, second in turns]
     ours_ms = [1000 * first.wall_s for first, _ in turns]
-    operations = counter.get_total_flops()
     peak = machine.bf16_tflops if bf16 else machine.fp32_tflops
     return Result(
         case=case, unit=unit, count=count, ours_s=ours_s, plain_s=plain_s,
@@ -116,9 +119,28 @@ def compare(
     )  # fmt: skip
 
 
+def _fits(work: Work) -> bool:
+    """Tries a piece of work; its memory is given back where that ran out."""
+    try:
+        work()
+    except torch.OutOfMemoryError:
+        fits = False
+    else:
+        fits = True
+    # Outside the handler: until here the traceback held the tensors.
+    if not fits:
+        gc.collect()
+        torch.cuda.empty_cache()
+    return fits
+
+
 class _Duration(NamedTuple):
     wall_s: float
     work_s: float
+
+
+def _timed_if(fits: bool, work: Work, device: torch.device) -> _Duration:
+    return _timed(work, device) if fits else _Duration(math.nan, math.nan)
 
 
 def _timed(work: Work, device: torch.device) -> _Duration:

@@ -125,3 +125,24 @@ def test_the_floor_is_counted_without_computing(monkeypatch):
     weights = sum(one.numel() for one in form.parameters())
     assert inference.least_mb * 2 * 2**20 == 2 * weights + 2 * 2 * 2 * 64 * 64
     assert all(work.layers_mb > work.least_mb for work in works.values() if "step" not in work.name)
+
+
+def test_a_plain_loop_that_does_not_fit_is_said_so(monkeypatch):
+    monkeypatch.syspath_prepend(str(PROJECT))
+    from benchmarks.machine import Machine
+    from benchmarks.report import table
+    from benchmarks.timing import compare
+
+    def hungry():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    device = torch.device("cpu")
+    machine = Machine("a chip", torch.__version__, "3", 2.0, 1.0, 1.0)
+    product = torch.ones(8, 8)
+    found = compare("a step", "images", 4, lambda: product @ product, hungry, machine, device, 3, True)
+    assert found.ours_s > 0
+    assert math.isnan(found.plain_s)
+    assert "does not fit" in table(machine, [found])
+    content = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert content["time_ratio"] is None
+    assert content["ours_per_second"] > 0

@@ -149,6 +149,38 @@ def test_masked_pairs_are_counted(make):
     assert none.loss(none.sampler.batch(0))[1]["masked_pairs_per_anchor"] == 0
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_parts_of_a_contrastive_batch_give_the_gradient_of_the_whole(make, at_once):
+    gradients, losses, embedded = [], [], []
+    for size in (None, at_once):
+        task = make["contrastive"](settings())
+        task.at_once = size
+        task.module.encoder.register_forward_pre_hook(lambda _, given: embedded.append(len(given[0])))
+        loss, _ = task.loss(task.sampler.batch(0))
+        loss.backward()
+        losses.append(float(loss.detach()))
+        gradients.append([parameter.grad for parameter in task.module.parameters()])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    for whole, cut in zip(*gradients, strict=True):
+        assert float((whole - cut).norm()) <= 1e-4 * float(whole.norm()) + 1e-9
+    # Six frames have twelve views; each part goes through twice, once to embed and once on the way back.
+    assert embedded == [12] + 2 * (6 // at_once) * [2 * at_once]
+
+
+def test_dropout_is_the_same_on_the_way_back(make, tiny):
+    task = make["contrastive"](settings())
+    task.module = ContrastiveModel(tiny.model_copy(update={"dropout": 0.5}))
+    task.at_once, seen = 2, []
+    task.module.encoder.register_forward_hook(lambda *given: seen.append(given[2][0].detach()))
+    batch = task.sampler.batch(0)
+    task.loss(batch)[0].backward()
+    there, back = seen[:3], seen[3:]
+    assert len(back) == 3
+    assert all(any(torch.equal(one, other) for other in back) for one in there)
+    task.loss(batch)[0].backward()
+    assert not any(torch.equal(one, other) for one in there for other in seen[6:])
+
+
 def test_the_random_mask_control_masks_as_many(make):
     batch = make["contrastive"](settings()).sampler.batch(0)
     real, control = (make["contrastive"](settings(), control=kind) for kind in ("none", "random_mask"))

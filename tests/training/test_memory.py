@@ -130,6 +130,23 @@ def test_validation_takes_pieces_as_large_as_training_does(tmp_path, changes, as
     assert task.validated == sizes
 
 
+class InParts(Hungry):
+    """Its samples see each other, but it can hold fewer of them in memory."""
+
+    whole_batch = True
+    at_once = None
+
+    def __init__(self, settings, room: int) -> None:
+        super().__init__(settings, room)
+        self.asked = []
+
+    def loss(self, batch: Batch):
+        self.asked.append((len(batch.rows), self.at_once))
+        if self.at_once > self.room:
+            raise self.error
+        return self.module(self.x[batch.rows]).square().mean(), {}
+
+
 @pytest.mark.parametrize("whole_batch", [False, True])
 def test_validation_is_tried_again_with_fewer_at_once(tmp_path, caplog, whole_batch):
     task = Watched(settings(), 2)
@@ -164,12 +181,23 @@ def test_an_update_that_does_not_fit_says_so(tmp_path, monkeypatch):
 def test_samples_that_see_each_other_are_not_cut(tmp_path):
     task = Hungry(settings(), 4)
     task.whole_batch = True
-    with pytest.raises(OutOfMemory, match="cannot be cut: lower batch_size, use runtime"):
+    with pytest.raises(OutOfMemory, match=r"cannot be cut: use runtime\.precision bf16"):
         train(task, settings(), SAMPLES, tmp_path, "a")
     with pytest.raises(CrossprobeError, match=r"see each other.*set accumulate to 1"):
         train(task, settings(accumulate=2), SAMPLES, tmp_path, "a")
     with pytest.raises(CrossprobeError, match=r"leave runtime\.micro_batch empty"):
         train(task, settings(), SAMPLES, tmp_path, "a", runtime=runtime(micro_batch=4))
+
+
+def test_samples_that_see_each_other_come_whole_and_are_computed_in_parts(tmp_path, caplog):
+    task = InParts(settings(), 4)
+    train(task, settings(), SAMPLES, tmp_path, "a", "line")
+    # The first step is tried twice; the batch of the task stays whole.
+    assert task.asked == [(8, 8), *10 * [(8, 4)]]
+    assert "line: out of memory at step 0 with micro-batches of 8; trying again with 4" in caplog.text
+    again = InParts(settings(), 8)
+    train(again, settings(accumulate=4), SAMPLES, tmp_path / "more", "a")
+    assert set(again.asked) == {(8, 2)}
 
 
 def test_other_errors_pass_through(tmp_path):

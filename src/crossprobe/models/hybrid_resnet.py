@@ -34,15 +34,22 @@ class StandardisedConvolution(nn.Conv2d):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu & He 2018, arXiv:1803.08494), in single precision under autocast.
+    """Group normalisation (Wu & He 2018, arXiv:1803.08494) with moments in single precision under autocast.
 
-    CUDA's autocast does so by itself; on a CPU the half-precision kernel is slower by far, and coarser.
+    CUDA's kernel takes its moments in single precision whatever it reads, so there the features stay as they
+    are: autocast would copy each of them, which costs a tenth of a step's time and a quarter of its memory.
+    On a CPU the half-precision kernel is slower by far, and coarser.
     """
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalises ``features`` [B, C, H, W]."""
-        halved = features.dtype in (torch.bfloat16, torch.float16)
-        return super().forward(features.float() if halved else features)
+        if features.dtype not in (torch.bfloat16, torch.float16):
+            return super().forward(features)
+        if features.device.type != "cuda":
+            return super().forward(features.float())
+        weight, bias = self.weight.to(features.dtype), self.bias.to(features.dtype)
+        with torch.autocast("cuda", enabled=False):
+            return F.group_norm(features, self.num_groups, weight, bias, self.eps)
 
 
 def _convolution(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from crossprobe.models.config import TransUNetConfig
 from crossprobe.models.input_scaling import InputScaling
@@ -51,7 +52,12 @@ class ContrastiveTask:
     """Trains an encoder to know two views of a frame from all other frames.
 
     Among several processes each computes the views of its share, and all embeddings are gathered: negatives
-    come from the whole batch, however many share it.
+    come from the whole batch, however many share it. A share too large for memory is embedded in parts whose
+    activations are dropped and computed again on the way back (Gao et al. 2021, arXiv:2101.06983, on
+    Chen et al. 2016, arXiv:1604.06174): the loss is that of the whole batch, for one more forward pass.
+
+    Attributes:
+        at_once: Frames whose two views are embedded together; None: all of a share.
 
     Args:
         module: Encoder and projection head.
@@ -67,6 +73,7 @@ class ContrastiveTask:
 
     figure = "contrastive_loss"
     whole_batch = True
+    at_once: int | None = None
 
     def __init__(
         self,
@@ -92,7 +99,7 @@ class ContrastiveTask:
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Computes MT-NXent over two fresh views of a batch, or of this process's share of it."""
         result = self._contrast(
-            self._training, self._video, self._frame, batch, self._seed, self._runtime.ranks
+            self._training, self._video, self._frame, batch, self._seed, self._runtime.ranks, self.at_once
         )
         counts: dict[str, float | Tensor] = {
             "masked_pairs_per_anchor": result.masked_pairs_per_anchor,
@@ -143,9 +150,7 @@ class ContrastiveTask:
             contrastive_view(images, uniform(UNIFORMS_PER_VIEW, seed, epochs, rows, stream), self._augment)
             for stream in (_FIRST_VIEW, _SECOND_VIEW)
         ]
-        with self._runtime.autocast():
-            parts = torch.cat(views).split(2 * (size or len(images)))
-            first, second = torch.cat([self.module(self._scaling.apply(part)) for part in parts]).chunk(2)
+        first, second = self._embed(torch.cat(views), 2 * (size or len(images))).chunk(2)
         everyone = ranks.gather(rows)
         random_mask = anchors = None
         if self._loss.control == "random_mask":
@@ -163,6 +168,17 @@ class ContrastiveTask:
             anchors=anchors,
             random_mask=random_mask,
         )
+
+    def _embed(self, views: Tensor, size: int) -> Tensor:
+        """Embeds views, `size` at once; of several parts none keeps its activations for the way back."""
+        parts = views.split(size)
+        with self._runtime.autocast():
+            if len(parts) == 1 or not torch.is_grad_enabled():
+                return torch.cat([self._project(part) for part in parts])
+            return torch.cat([checkpoint(self._project, part, use_reentrant=False) for part in parts])
+
+    def _project(self, views: Tensor) -> Tensor:
+        return self.module(self._scaling.apply(views))
 
 
 def _identities(source: FrameSource) -> tuple[Tensor, Tensor]:

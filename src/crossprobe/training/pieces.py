@@ -1,6 +1,7 @@
 """How a step's batch is cut: into micro-batches that fit memory, and each into the shares of the processes.
 
-Micro-batches come first, so that a micro-batch holds the same samples whatever the number of processes.
+Micro-batches come first, so that a micro-batch holds the same samples whatever the number of processes. A
+task whose samples see each other gets its batch whole, and is told how many it may hold in memory at once.
 """
 
 from __future__ import annotations
@@ -51,7 +52,6 @@ class Pieces:
     """The micro-batches of a run, and their number, which grows when memory runs out.
 
     Attributes:
-        count: Micro-batches a step.
         fitting: Most samples a process can compute at once, where memory has shown it; else 0.
 
     Args:
@@ -71,6 +71,7 @@ class Pieces:
         self._task, self._settings, self._runtime, self._title = task, settings, runtime, title
         self._note = folder / NOTE_NAME
         self._whole = getattr(task, "whole_batch", False)
+        self._can_be_cut = not self._whole or hasattr(task, "at_once")
         # On a CPU frames lie in memory already.
         self._prefetch = getattr(task, "prefetch", None) if runtime.device.type != "cpu" else None
         processes = runtime.ranks.count
@@ -81,11 +82,22 @@ class Pieces:
         self._validated = self._samples
         if processes > 1 and self._note.exists():
             self.limit(int(self._note.read_text(encoding="utf-8")))
-        if self._whole and self.count > 1:
+        if self.count > 1 and not self._can_be_cut:
             raise CrossprobeError(
                 f"{title}: the samples of a step see each other, so that its batch of {settings.batch_size} "
                 "cannot be cut: set accumulate to 1 and leave runtime.micro_batch empty"
             )
+
+    @property
+    def count(self) -> int:
+        """Pieces that one process computes one after the other in a step."""
+        return self._count
+
+    @count.setter
+    def count(self, count: int) -> None:
+        self._count = count
+        if self._whole and self._can_be_cut:
+            self._task.at_once = self.size  # type: ignore[attr-defined]
 
     @property
     def size(self) -> int:
@@ -103,14 +115,14 @@ class Pieces:
         Args:
             size: Most samples that one process computes at once; 0 if nothing was found.
         """
-        if size and not self._whole:
+        if size and self._can_be_cut:
             self.fitting = size
             self.count = max(self.count, pieces_for(self._samples, self._settings.accumulate, size))
 
     def of(self, step: int) -> list[Batch]:
-        """Gives this process's share of every micro-batch of a step."""
+        """Gives this process's share of every micro-batch of a step; a batch that is not cut is one."""
         ranks = self._runtime.ranks
-        pieces = self._task.sampler.batch(step).split(self.count)
+        pieces = self._task.sampler.batch(step).split(1 if self._whole else self.count)
         return [piece.share(ranks.rank, ranks.count) for piece in pieces] if ranks.count > 1 else pieces
 
     def announce(self, pieces: list[Batch], number: int) -> None:
@@ -130,7 +142,7 @@ class Pieces:
         of memory inside an exchange would leave the others waiting there.
         """
         device, ranks = self._runtime.device, self._runtime.ranks
-        if self._runtime.settings.micro_batch != "auto" or self._whole:
+        if self._runtime.settings.micro_batch != "auto" or not self._can_be_cut:
             return
         if device.type != "cuda":
             # A CPU's memory does not run out with an error: the system stops the process.
@@ -154,8 +166,9 @@ class Pieces:
             optimiser_bytes(module, self._settings.optimiser.name), dtype=torch.uint8, device=device
         )
         try:
+            self.count = count
             batch = self._task.sampler.batch(0)
-            size = self._samples // count
+            size = self._samples if self._whole else self.size
             self._task.loss(batch._replace(rows=batch.rows[:size], epochs=batch.epochs[:size]))[0].backward()
             torch.cuda.synchronize(device)
         finally:
@@ -174,12 +187,12 @@ class Pieces:
                 wait for this one: all start again from the checkpoint and find the note.
         """
         release()
-        more = None if self._whole else more_pieces(self._samples, self.count)
+        more = more_pieces(self._samples, self.count) if self._can_be_cut else None
         where = f"{self._title}: out of memory at step {step} with micro-batches of {self.size}"
         if more is None:
-            advice = "take more processes" if self._whole else "take a smaller model or image"
             raise OutOfMemory(
-                f"{where}, which cannot be cut: lower batch_size, use runtime.precision bf16, or {advice}"
+                f"{where}, which cannot be cut: use runtime.precision bf16, or take a smaller batch_size, "
+                "model or image"
             ) from error
         if self._runtime.ranks.count > 1:
             self._note.parent.mkdir(parents=True, exist_ok=True)

@@ -115,9 +115,8 @@ class TrainingSession:
         """
         identity, samples = self.identity(work, start), len(self.training_rows)
         folder = self.folder / f"{self.title}-{identity[:16]}"
-        done = finished(self.settings, samples, folder, identity)
+        done = self._done(folder, identity)
         if done is not None:
-            log.info("%s: nothing changed since it was trained, taken from %s", self.title, folder)
             return done
         log.info(
             "%s: %d training and %d validation frames on %s",
@@ -146,6 +145,15 @@ class TrainingSession:
                 "must share this folder"
             )
         return result
+
+    def _done(self, folder: Path, identity: str) -> TrainingResult | None:
+        """What this run left when it was finished, or another arm that trained the very same."""
+        for place in (folder, *sorted(self.folder.glob(f"*-{identity[:16]}"))):
+            done = finished(self.settings, len(self.training_rows), place, identity)
+            if done is not None:
+                log.info("%s: nothing changed since it was trained, taken from %s", self.title, place)
+                return done
+        return None
 
     def provenance(self, result: TrainingResult) -> dict[str, Any]:
         """Describes where weights came from, for the checkpoint.

@@ -18,9 +18,10 @@ from crossprobe.training.settings import TrainingSettings
 class Task(Protocol):
     """A module to train, its loss on a batch and its validation figure.
 
-    Three more members are looked for, but not needed: `whole_batch = True` says that the samples of a step
-    see each other, so that the loop must not cut it into micro-batches; `prefetch(batch)` is told which
-    micro-batch comes after the one whose loss is asked for next; `names(rows)` names samples for an error.
+    Four more members are looked for, but not needed: `whole_batch = True` says that the samples of a step
+    see each other, so that the loop must not cut it into micro-batches; `at_once` of such a task is set to
+    the most samples whose activations it may hold in memory; `prefetch(batch)` is told which micro-batch
+    comes after the one whose loss is asked for next; `names(rows)` names samples for an error.
     """
 
     @property
