@@ -15,6 +15,9 @@ from crossprobe.evaluation.claimed import claimed_value
 from crossprobe.reporting.style import arm_label
 from crossprobe.reporting.wording import MISSING, interval, number, p_value, with_interval
 
+BLOCKS = (
+    "phantom", "busbra", "busbra_reverse", "busbra_full", "breast", "zero_shift", "devices", "in_domain",
+)  # fmt: skip
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
@@ -97,10 +100,7 @@ def _figure(row: pd.Series) -> str:
 def main() -> None:
     """Reads the arguments, prints or writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "block",
-        choices=("phantom", "busbra", "busbra_reverse", "breast", "zero_shift", "devices", "in_domain"),
-    )
+    parser.add_argument("block", choices=BLOCKS)
     parser.add_argument("arms", type=Path)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()

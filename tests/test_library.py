@@ -73,3 +73,15 @@ def test_settings_load_without_torch():
     modules = ", ".join(f"crossprobe.{name}" for name in names)
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_pipelines_are_registered_without_what_takes_seconds_to_import():
+    files = sorted((PACKAGE / "pipelines").rglob("pipeline.py"))
+    modules = ", ".join(
+        ".".join(("crossprobe", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in files
+    )
+    slow = {"timm", "torchvision", "scipy.stats", "statsmodels", "monai"}
+    code = f"import sys, crossprobe.hooks, {modules}; print(*({slow} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert len(files) > 10
+    assert done.stdout.split() == []

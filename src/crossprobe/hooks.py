@@ -69,7 +69,7 @@ class ExperimentHooks(MlflowHook):
         self._logged.clear()
         if self._is_mlflow_enabled:
             text = yaml.safe_dump(self._recorded(self._parameters), sort_keys=False, allow_unicode=True)
-            self._client.log_text(self.run_id, text, "parameters.yml")
+            self._client().log_text(self.run_id, text, "parameters.yml")
 
     @hook_impl
     def before_node_run(self, node: Any, catalog: Any, inputs: dict[str, Any], is_async: bool) -> None:
@@ -100,7 +100,7 @@ class ExperimentHooks(MlflowHook):
         from crossprobe.tracking.outputs import record
 
         run_id = self._stage_run(node)
-        self._client.log_metric(run_id, f"seconds/{node.short_name}", seconds)
+        self._client().log_metric(run_id, f"seconds/{node.short_name}", seconds)
         for name, value in outputs.items():
             described = getattr(catalog.get(name), "metadata", None) or {}
             if "track" not in described:
@@ -110,13 +110,13 @@ class ExperimentHooks(MlflowHook):
                 continue
             # On a server elsewhere rows may be people: only what the catalog calls an aggregate goes there.
             whole = self._tracking_is_local() or bool(described.get("aggregate"))
-            record(self._client, self.run_id, run_id, described["track"], name, value, whole=whole)
+            record(self._client(), self.run_id, run_id, described["track"], name, value, whole=whole)
 
     @hook_impl
     def on_node_error(self, error: Exception, node: Any) -> None:
         """Closes the nested run of a node that failed."""
         if self._is_mlflow_enabled and (stage := stage_of(node)) in self._stages:
-            self._client.set_terminated(self._stages.pop(stage), status="FAILED")
+            self._client().set_terminated(self._stages.pop(stage), status="FAILED")
 
     @hook_impl
     def after_pipeline_run(self, run_params: dict[str, Any], pipeline: Any, catalog: Any) -> None:
@@ -133,8 +133,8 @@ class ExperimentHooks(MlflowHook):
         self._close("FAILED")
         super().on_pipeline_error(error, run_params, pipeline, catalog)
 
-    @property
     def _client(self) -> Any:
+        # No property: older plugin managers read every attribute of a plugin before it has a configuration.
         return self.mlflow_config.server._mlflow_client
 
     def _log_parameters(self, run_id: str, leaves: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ class ExperimentHooks(MlflowHook):
         kept = {key: recorded(leaves[key], not self._tracking_is_local(), key) for key in new}
         given = [Param(key, str(value)[:PARAMETER_LENGTH]) for key, value in kept.items()]
         for start in range(0, len(given), PARAMETERS_A_REQUEST):
-            self._client.log_batch(run_id, params=given[start : start + PARAMETERS_A_REQUEST])
+            self._client().log_batch(run_id, params=given[start : start + PARAMETERS_A_REQUEST])
 
     def _uri(self) -> str:
         return str(self.mlflow_config.server.mlflow_tracking_uri)
@@ -164,7 +164,7 @@ class ExperimentHooks(MlflowHook):
             experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
             # The client, not the fluent API: Kedro runs nodes in a thread of their own, and the fluent
             # API's stack of active runs is one a thread.
-            run = self._client.create_run(
+            run = self._client().create_run(
                 experiment, run_name=stage, tags={"mlflow.parentRunId": self.run_id}
             )
             self._stages[stage] = run.info.run_id
@@ -173,7 +173,7 @@ class ExperimentHooks(MlflowHook):
     def _close(self, status: str) -> None:
         if self._is_mlflow_enabled:
             for run_id in self._stages.values():
-                self._client.set_terminated(run_id, status=status)
+                self._client().set_terminated(run_id, status=status)
 
 
 def stage_of(node: Any) -> str:

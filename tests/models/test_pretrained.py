@@ -133,7 +133,7 @@ def test_offline_says_what_to_do(monkeypatch):
         assert (name, pretrained) == ("vit_base_r50_s16_224.orig_in21k", True)
         raise OSError("no route to host")
 
-    monkeypatch.setattr(timm_models.timm, "create_model", unreachable)
+    monkeypatch.setattr(timm_models.timm_itself(), "create_model", unreachable)
     with pytest.raises(CrossprobeError, match=r"could not be fetched.*no route.*give its path"):
         load_imagenet(Encoder(MINI), "timm")
 

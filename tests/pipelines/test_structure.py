@@ -37,7 +37,7 @@ def sites_of(names, kinds):
     return {site for site, kind in pairs if site in SITES and kind in kinds}
 
 
-ENVIRONMENTS = ("base", "test", "busbra", "busi", "paper")
+ENVIRONMENTS = ("base", "test", "busbra", "busbra_full", "busi", "paper")
 STUDIES = ("breast", "breast_in_domain", "transfer", "fetal")
 
 

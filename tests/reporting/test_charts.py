@@ -169,6 +169,8 @@ def test_colours_and_names():
     assert len(set(colours.values())) == 4
     assert arm_colours(["mim"])["mim"] == colours["mim"], "an arm keeps its colour"
     assert len(arm_colours([f"a{index}" for index in range(30)])) == 30
+    fused = ["mim", "fused_average", "fused_entropy", "fused_margin", "fused_flip"]
+    assert len(set(arm_colours(fused).values())) == len(fused)
     assert arm_label("fused_flip") == "Fusion, flip"
     assert (metric_label("hd95_mm"), metric_label("nsd_px"), metric_label("accuracy")) == (
         "HD95 (mm)",

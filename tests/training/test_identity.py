@@ -131,3 +131,21 @@ def test_a_built_task_is_known_by_its_weights_and_what_it_was_made_of(known_by):
     with torch.no_grad():
         Built.module.bias += 1
     assert known_by(Built(), others=("rate", 1)) != before
+
+
+def test_an_arm_takes_what_another_trained_alike(store, tmp_path, caplog):
+    def session(title: str, **changes) -> TrainingSession:
+        given = shared_runs.settings(steps=2, validate_every=2, **changes)
+        return TrainingSession(
+            title, store, shared_runs.TRAINING, shared_runs.VALIDATION, given, resolve(shared_runs.machine()),
+            tmp_path,
+        )  # fmt: skip
+
+    first = session("finetune.simclr").run(JOB)
+    with caplog.at_level("INFO"):
+        second = session("finetune.mt_nxent").run(JOB)
+    assert "finetune.mt_nxent: nothing changed since it was trained, taken from" in caplog.text
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert [folder.name for folder in tmp_path.iterdir()] == [f"finetune.simclr-{first.identity[:16]}"]
+    session("finetune.mt_nxent", seed=2).run(JOB)
+    assert len(list(tmp_path.iterdir())) == 2

@@ -357,12 +357,16 @@ def test_auto_finds_a_micro_batch_on_a_gpu(tmp_path):
 
         def loss(self, batch):
             self.sizes.append(len(batch.rows))
-            # Three samples fill the card.
-            ballast = torch.empty(
-                len(batch.rows), int(self.free * 0.3), dtype=torch.uint8, device=self.device
-            )
+            # Three samples fill the card; in many tensors, as activations do. One as large as the card would
+            # not fit again where a library had taken its workspace from the middle of what the first left.
+            ballast = [
+                torch.empty(
+                    len(batch.rows), int(self.free * 0.3) // 64, dtype=torch.uint8, device=self.device
+                )
+                for _ in range(64)
+            ]
             x, y = (values[batch.rows].to(self.device) for values in (self.x, self.y))
-            return (self.module(x).squeeze(1) - y).square().mean() + 0 * ballast[0, 0], {}
+            return (self.module(x).squeeze(1) - y).square().mean() + 0 * ballast[0][0], {}
 
         def validate(self, size):
             return {"error": 0.0}

@@ -12,7 +12,6 @@ from crossprobe.evaluation.statistics import ByPatient, compare, interval_of
 
 SITES = ("source", "target")
 METRICS = ("dsc", "iou", "hd95_mm", "hd95_px", "assd_mm", "assd_px", "nsd_mm", "nsd_px", "dsc_truth")
-LOWER_IS_BETTER = ("hd95_mm", "hd95_px", "assd_mm", "assd_px", "ece", "brier")
 
 
 def arms_table(

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LOWER_IS_BETTER = ("hd95_mm", "hd95_px", "assd_mm", "assd_px", "ece", "brier")
+SMALLEST_TESTABLE = 6
+"""Pairs below which a two-sided signed rank test cannot reach .05, whatever the data."""
+
 
 class StatisticsSettings(BaseModel):
     """How intervals are drawn."""

@@ -8,14 +8,16 @@ steady masks are under changes that must not matter; a model that finds nothing 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.evaluation.comparison_settings import StatisticsSettings
-from crossprobe.evaluation.statistics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from crossprobe.evaluation.statistics import Interval
 
 
 class GateSettings(BaseModel):
@@ -124,7 +126,7 @@ def _reload(evidence: Evidence, settings: GateSettings) -> Check:
 
 def _level(evidence: Evidence, settings: GateSettings) -> Check:
     values = _by_patient(evidence.source)["candidate"].to_numpy()
-    interval = bootstrap_interval(values, settings.statistics)
+    interval = _interval(values, settings.statistics)
     shown = f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if len(values) else "none"
     return Check(
         "source level",
@@ -173,7 +175,7 @@ def _not_worse(
         )
     difference = (pairs["candidate"] - pairs["champion"]).to_numpy()
     # A bootstrap of equal values gives no interval of its own; a hair of rounding is no difference.
-    interval = bootstrap_interval(np.round(difference, 9), settings.statistics)
+    interval = _interval(np.round(difference, 9), settings.statistics)
     holds = interval.low >= -margin
     better = ", better" if interval.low > 0 else ""
     return Check(
@@ -187,3 +189,10 @@ def _not_worse(
 def _by_patient(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot_table(index="patient", columns="model", values="value", aggfunc="mean")
     return wide.reindex(columns=sorted({"candidate", *wide.columns}))
+
+
+def _interval(values: np.ndarray, settings: StatisticsSettings) -> Interval:
+    # Imported here: settings of the gate are read at every start, and statistics take seconds to import.
+    from crossprobe.evaluation.statistics import bootstrap_interval
+
+    return bootstrap_interval(values, settings)

@@ -13,10 +13,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from crossprobe.errors import CrossprobeError
-from crossprobe.evaluation.comparison_settings import Family, StatisticsSettings
-
-SMALLEST_TESTABLE = 6
-"""Pairs below which a two-sided signed rank test cannot reach .05, whatever the data."""
+from crossprobe.evaluation.comparison_settings import SMALLEST_TESTABLE, Family, StatisticsSettings
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""The one door to timm: no other module imports it, so that torchvision's operators are seen to first."""
+"""The one door to timm: no other module imports it, so that torchvision's operators are seen to first.
+
+timm and the torchvision behind it take seconds to import, so they wait until a model is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from crossprobe.errors import CrossprobeError
 from crossprobe.models._torchvision_ops import declare_missing_operators
-
-declare_missing_operators()
-
-import timm  # noqa: E402  (its import of torchvision fails before the line above)
 
 
 def create_timm_model(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
@@ -29,6 +29,7 @@ def create_timm_model(name: str, pretrained: bool = False, **options: Any) -> nn
     Raises:
         CrossprobeError: timm does not know the name, or its weights cannot be fetched.
     """
+    timm = timm_itself()
     if not timm.is_model(name.partition(".")[0]):
         raise CrossprobeError(f"timm knows no model {name!r}; near names: {', '.join(_near(name)) or 'none'}")
     try:
@@ -42,5 +43,13 @@ def create_timm_model(name: str, pretrained: bool = False, **options: Any) -> nn
         ) from error
 
 
+def timm_itself() -> ModuleType:
+    """Gives timm, imported once torchvision's operators are seen to; before that its import fails."""
+    declare_missing_operators()
+    import timm
+
+    return timm
+
+
 def _near(name: str) -> Sequence[str]:
-    return timm.list_models(f"*{name.partition('.')[0][:12]}*")[:3]
+    return timm_itself().list_models(f"*{name.partition('.')[0][:12]}*")[:3]

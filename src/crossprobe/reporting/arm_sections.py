@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from crossprobe.evaluation.arms_table import LOWER_IS_BETTER, METRICS
+from crossprobe.evaluation.arms_table import METRICS
 from crossprobe.evaluation.claimed import CITATION, CONTEXT, NOTES
+from crossprobe.evaluation.comparison_settings import LOWER_IS_BETTER
 from crossprobe.reporting import charts
 from crossprobe.reporting.blocks import Block, Cell, Paragraph, Row, Section, Table, chart
 from crossprobe.reporting.inputs import ReportInputs

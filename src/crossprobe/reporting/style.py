@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from itertools import cycle
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -118,7 +119,7 @@ def metric_label(metric: str) -> str:
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """Gives each arm its colour; unknown arms take spare ones in order.
+    """Gives each arm its colour; unknown arms take in order the spare ones that no known arm beside them has.
 
     Args:
         arms: Names of arms.
@@ -126,7 +127,8 @@ def arm_colours(arms: Sequence[str]) -> dict[str, str]:
     Returns:
         Hex colour by arm.
     """
-    spare = iter(_SPARE * (1 + len(arms) // len(_SPARE)))
+    taken = {_COLOURS[arm] for arm in arms if arm in _COLOURS}
+    spare = cycle(colour for colour in _SPARE if colour not in taken)
     return {arm: _COLOURS.get(arm) or next(spare) for arm in arms}
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from crossprobe.evaluation.statistics import SMALLEST_TESTABLE, smallest_p
+from crossprobe.evaluation.comparison_settings import SMALLEST_TESTABLE
+from crossprobe.evaluation.statistics import smallest_p
 from crossprobe.reporting.blocks import Block, Bullets, Paragraph, Section, Tile, Tiles
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_label

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from crossprobe.evaluation.arms_table import LOWER_IS_BETTER
-from crossprobe.evaluation.statistics import SMALLEST_TESTABLE
+from crossprobe.evaluation.comparison_settings import LOWER_IS_BETTER, SMALLEST_TESTABLE
 
 Tone = Literal["better", "worse", "none", "unknown"]
 
