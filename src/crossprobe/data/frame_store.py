@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +59,12 @@ class FrameStore:
         """
         path = Path(path)
         description = read_description(path)
-        manifest = pd.read_parquet(path / "manifest.parquet")
+        manifest = _read_manifest(path / "manifest.parquet")
         if len(manifest) != description["rows"]:
             raise StoreError(
                 f"{path}: manifest has {len(manifest)} rows, store.json says {description['rows']}; "
                 "delete the folder and build it again"
             )
-        manifest = checked(manifest, ManifestSchema, str(path / "manifest.parquet"))
         if not labels:
             # A class is a label too, and in sets with a folder a class the path tells it.
             manifest = manifest.drop(columns=["mask_path", "truth_path"])
@@ -253,6 +253,17 @@ class FrameStore:
     def __getstate__(self) -> dict[str, object]:
         """Leaves open files behind when the store goes to another process."""
         return {**self.__dict__, "_arrays": OrderedDict()}
+
+
+def _read_manifest(file: Path) -> pd.DataFrame:
+    """Reads a store's manifest, validated once a process: every stage opens the same one."""
+    seen = file.stat()
+    return _validated_manifest(file, seen.st_mtime_ns, seen.st_size).copy()
+
+
+@lru_cache(maxsize=8)
+def _validated_manifest(file: Path, modified_ns: int, size: int) -> pd.DataFrame:
+    return checked(pd.read_parquet(file), ManifestSchema, str(file))
 
 
 def read_description(path: Path) -> dict:
