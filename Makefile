@@ -1,17 +1,21 @@
-# `make run` is the main job, `make test` the proof; both install what they need into .venv first.
+# `make run` is the main job, `make test` the proof; both install what they need into .venv first. What
+# repeats at length (every backbone, twenty kills, a real daemon) is `make test-slow`; CI runs both.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint docs viz ui dagster clean
+.PHONY: run test test-slow lint docs viz ui dagster clean
 
 run: $(STAMP)
 	$(BIN)/kedro run --pipeline=cross_domain
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --maxprocesses=8 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses=8 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow -n auto --maxprocesses=8
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -64,9 +64,9 @@ class _SharedRunTogether(LoadFileScheduling):
 
 
 def pytest_collection_modifyitems(items):
-    """Puts files with slow tests first, so that no worker begins one when the others have nothing left."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Puts long files first, so that no worker begins one when the others have nothing left."""
+    long = {item.path for item in items if item.path.parent.name == "runs" or item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.hookimpl(optionalhook=True)

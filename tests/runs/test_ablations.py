@@ -6,8 +6,6 @@ import pytest
 
 from crossprobe.pipelines.arms import read_arms
 
-pytestmark = pytest.mark.slow
-
 
 def test_ablations_end_in_their_tables(kedro_run, finished_run):
     progress = finished_run / "06_models/progress"

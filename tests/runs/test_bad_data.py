@@ -12,8 +12,6 @@ import pytest
 
 from crossprobe.errors import InvalidMetadata, LeakageFound
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def clinic(finished_run, tmp_path, monkeypatch) -> Path:

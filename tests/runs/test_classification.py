@@ -17,7 +17,7 @@ from crossprobe.pipelines.classification.arms import read_classifiers
 PROJECT = Path(__file__).resolve().parents[2]
 
 # Three whole jobs: seconds of work a node, but many nodes.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 
 
 def load(name: str):
@@ -129,8 +129,9 @@ def test_a_misspelt_key_of_an_arm_stops_before_the_first_node(kedro_run, breast)
         kedro_run("breast", params={"breast": {"arms": {"dann": {"training": {"stepps": 3}}}}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", ["transfer", "fetal"])
-def test_every_arm_of_the_zoo_and_every_variation_runs(kedro_run, breast, study):
+def test_every_arm_of_the_zoo_and_every_variation_runs(kedro_run, data_folder, study):
     kedro_run(study)
     table = read_classifiers(study)
     costs = load(f"classify.{study}.report.costs")
@@ -140,5 +141,5 @@ def test_every_arm_of_the_zoo_and_every_variation_runs(kedro_run, breast, study)
     arms = load(f"classify.{study}.report.arms")
     joined = {f"{name}_{kind}" for name in table.ensembles for kind in ("average", "vote")}
     assert set(arms["arm"]) == {*table.arms, *joined}
-    page = (breast / f"08_reporting/{study}/report.html").read_text(encoding="utf-8")
+    page = (data_folder / f"08_reporting/{study}/report.html").read_text(encoding="utf-8")
     assert "claimed" in page

@@ -12,8 +12,6 @@ from mlflow import MlflowClient
 
 from crossprobe.pipelines.arms import read_arms
 
-pytestmark = pytest.mark.slow
-
 
 def test_every_arm_is_scored_on_both_sites(finished_run, catalog):
     arms = catalog.load("report.cross_domain.arms")

@@ -31,7 +31,6 @@ def test_only_numbers_leave_a_site():
     assert not any("labelled_frames" in name for node in readers for name in node.inputs)
 
 
-@pytest.mark.slow
 def test_the_whole_pipeline(kedro_run, data_folder):
     kedro_run("domain_difference")
     folder = data_folder / "08_reporting" / "domain_difference"

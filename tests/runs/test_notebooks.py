@@ -10,8 +10,6 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 
-pytestmark = pytest.mark.slow
-
 
 def execute(name: str):
     """Runs a notebook in its own folder and gives the outputs of its cells; an error in a cell raises."""

@@ -25,7 +25,6 @@ from crossprobe.data.video import read_frames
 from crossprobe.prediction.package import INDEX
 from crossprobe.tracking.registry import Registry
 
-pytestmark = pytest.mark.slow
 NAME = "crossprobe-wrist"
 CHAMPION = f"models:/{NAME}@champion"
 PROJECT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from crossprobe.data.video import read_frames
 from crossprobe.prediction.package import INDEX
 from crossprobe.tracking.registry import Registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.timeout(1800)
 NAME = "crossprobe-wrist-classes"
 CHAMPION = f"models:/{NAME}@champion"
 PROJECT = Path(__file__).resolve().parents[2]

@@ -126,7 +126,6 @@ def no_patient_and_no_path_is_on(server: Path, sites: list[Path]) -> None:
     assert not [table for table in tables if {"patient", "video", "item", "path"} & set(table.columns)]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_weights_cross_and_nothing_else(tmp_path, server):
     target, source = tmp_path / "target", tmp_path / "source"

@@ -20,7 +20,6 @@ from crossprobe.command_line.group import main
 from crossprobe.reporting.wording import NO_ACCURACY, UNMEASURED
 from crossprobe.tracking.registry import Registry
 
-pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
 
 
