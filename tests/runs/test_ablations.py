@@ -16,7 +16,12 @@ def test_ablations_end_in_their_tables(kedro_run, finished_run):
     }
     study = read_arms("ablations")
     assert {name: after[name] for name in before} == before
-    assert len(after) == len(study.pretraining) + len(study.finetuning)
+    trained = {name.rpartition("-")[0] for name in after}
+    arms = {f"pretrain.{name}" for name in study.pretraining} | {
+        f"finetune.{name}" for name in study.finetuning
+    }
+    # No two frames of the tiny videos are further apart: both gaps give one encoder, which is fine-tuned once.
+    assert trained == arms - {"finetune.gap_longest"}
     page = (finished_run / "08_reporting/ablations/report.html").read_text(encoding="utf-8")
     for words in (
         "Temperature at frame gap 0",
