@@ -20,7 +20,7 @@ def test_ablations_end_in_their_tables(kedro_run, finished_run):
     arms = {f"pretrain.{name}" for name in study.pretraining} | {
         f"finetune.{name}" for name in study.finetuning
     }
-    # No two frames of the tiny videos are further apart: both gaps give one encoder, which is fine-tuned once.
+    # No two frames of the tiny videos are further apart: both gaps give one encoder, fine-tuned once.
     assert trained == arms - {"finetune.gap_longest"}
     page = (finished_run / "08_reporting/ablations/report.html").read_text(encoding="utf-8")
     for words in (
