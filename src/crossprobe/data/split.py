@@ -228,9 +228,17 @@ def _wanting_labels(settings: SplitSettings, labels: bool) -> tuple[str, ...]:
 
 
 def _patients(manifest: pd.DataFrame) -> pd.DataFrame:
-    return manifest.groupby("patient", sort=True).agg(
-        kind=("class", lambda values: "+".join(sorted(set(values)))), labelled=("labelled", "any")
-    )
+    """A row a patient, in order of ids: all classes in one word, and whether any frame has a label."""
+    classes: dict[str, set[str]] = {}
+    labelled: dict[str, bool] = {}
+    columns = (manifest[name].tolist() for name in ("patient", "class", "labelled"))
+    for patient, kind, has_label in zip(*columns, strict=True):
+        classes.setdefault(patient, set()).add(kind)
+        labelled[patient] = labelled.get(patient, False) or bool(has_label)
+    order = sorted(classes)
+    kinds = ["+".join(sorted(classes[patient])) for patient in order]
+    held = [labelled[patient] for patient in order]
+    return pd.DataFrame({"kind": kinds, "labelled": held}, index=pd.Index(order, name="patient"))
 
 
 def _units(order: Sequence[str], groups: Iterable[Collection[str]]) -> list[set[str]]:
@@ -265,11 +273,13 @@ def _lacking(
 
 
 def _ordered(table: pd.DataFrame, settings: SplitSettings, site: str) -> list[str]:
+    kinds = {str(patient): str(kind) for patient, kind in table["kind"].items()}
+
     def key(patient: str) -> tuple[str, str]:
         draw = hashlib.sha256(f"{settings.seed}\0{site}\0{patient}".encode()).hexdigest()
-        return (str(table.loc[patient, "kind"]) if settings.stratify else "", draw)
+        return (kinds[patient] if settings.stratify else "", draw)
 
-    return sorted((str(patient) for patient in table.index), key=key)
+    return sorted(kinds, key=key)
 
 
 def _counts(fractions: dict[str, float], total: int) -> dict[str, int]:
