@@ -39,7 +39,7 @@ def arms_table(
     roles = roles or ArmRoles()
     there = set(zip(metrics["arm"], metrics["site"], metrics["metric"], strict=True))
     sites = [*SITES, *(site for site in dict.fromkeys(metrics["site"]) if site not in SITES)]
-    values = ByPatient(metrics)
+    values, declared = ByPatient(metrics), _declared(comparisons)
     rows = []
     for arm in dict.fromkeys(metrics["arm"]):
         for site in sites:
@@ -56,7 +56,9 @@ def arms_table(
                     found = compare(values, arm, str(against), site, metric, settings) if known else {}
                     for part in ("difference", "low", "high"):
                         row[f"{role}_{part}"] = found.get(part, float("nan"))
-                    row[f"{role}_p_holm"] = declared_p(comparisons, arm, against, site, metric)
+                    row[f"{role}_p_holm"] = declared.get(
+                        (frozenset((arm, against)), site, metric), float("nan")
+                    )
                 rows.append(row)
     return pd.DataFrame(rows)
 
@@ -76,10 +78,13 @@ def declared_p(
     Returns:
         The p, NaN where the pair was not declared.
     """
-    if comparisons is None or comparisons.empty:
-        return float("nan")
-    chosen = comparisons[(comparisons["site"] == site) & (comparisons["metric"] == metric)]
-    one_way = (chosen["arm"] == arm) & (chosen["against"] == against)
-    other_way = (chosen["arm"] == against) & (chosen["against"] == arm)
-    found = chosen["p_holm"][one_way | other_way]
-    return float(found.iloc[0]) if len(found) else float("nan")
+    return _declared(comparisons).get((frozenset((arm, against)), site, metric), float("nan"))
+
+
+def _declared(comparisons: pd.DataFrame | None) -> dict[tuple[frozenset[str | None], str, str], float]:
+    """Corrected p of every declared pair, whichever way round; of a pair in two families, the first."""
+    found: dict[tuple[frozenset[str | None], str, str], float] = {}
+    if comparisons is not None and len(comparisons):
+        for row in comparisons.itertuples():
+            found.setdefault((frozenset((row.arm, row.against)), row.site, row.metric), float(row.p_holm))
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pandas as pd
 
 CITATION = (
@@ -71,6 +73,11 @@ def claimed_value(arm: str, site: str, metric: str) -> float:
     Returns:
         The figure, NaN where the paper states none.
     """
+    return _figures().get((arm, site, metric), float("nan"))
+
+
+@cache
+def _figures() -> dict[tuple[str, str, str], float]:
     table = claimed_table()
-    found = table[(table["arm"] == arm) & (table["site"] == site) & (table["metric"] == metric)]
-    return float(found["claimed"].iloc[0]) if len(found) else float("nan")
+    places = zip(table["arm"], table["site"], table["metric"], strict=True)
+    return dict(zip(places, table["claimed"].astype(float), strict=True))
