@@ -85,6 +85,7 @@ def _declared(comparisons: pd.DataFrame | None) -> dict[tuple[frozenset[str | No
     """Corrected p of every declared pair, whichever way round; of a pair in two families, the first."""
     found: dict[tuple[frozenset[str | None], str, str], float] = {}
     if comparisons is not None and len(comparisons):
-        for row in comparisons.itertuples():
-            found.setdefault((frozenset((row.arm, row.against)), row.site, row.metric), float(row.p_holm))
+        columns = (comparisons[name].tolist() for name in ("arm", "against", "site", "metric", "p_holm"))
+        for arm, against, site, metric, p in zip(*columns, strict=True):
+            found.setdefault((frozenset((arm, against)), site, metric), float(p))
     return found
