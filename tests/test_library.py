@@ -15,7 +15,6 @@ KEDRO_ONLY = (
     "datasets",
     "settings.py",
     "orchestration",
-    "run_context.py",
     "hooks.py",
     "tracking",
     "command_line",

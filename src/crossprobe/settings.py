@@ -21,7 +21,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.utils import find_kedro_project
 
 from crossprobe.hooks import ArmHooks, ExperimentHooks
-from crossprobe.run_context import RunContextHooks
+from crossprobe.pipelines.run_context import RunContextHooks
 
 
 def project_path(relative: str) -> str:

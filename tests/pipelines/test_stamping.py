@@ -57,6 +57,40 @@ def test_a_fused_arm_without_its_branch(table):
         read()
 
 
+def test_the_tables_of_another_study(monkeypatch):
+    studies = {
+        "own": {"finetuning": {"a": {"start": "random"}}, "registered": "a"},
+        "again": {"of": "own", "repeats": 2},
+        "nowhere": {"of": "oown"},
+    }
+    monkeypatch.setattr(arms, "_studies", lambda: studies)
+    arms.read_arms.cache_clear()
+    try:
+        again = arms.read_arms("again")
+        assert (again.finetuning, again.repeats) == (arms.read_arms("own").finetuning, 2)
+        assert again.registered is None
+        with pytest.raises(InvalidMetadata, match=r"studies\.nowhere\.of is 'oown', expected one of own"):
+            arms.read_arms("nowhere")
+        with pytest.raises(InvalidMetadata, match=r"studies\.yml: no study 'gone'"):
+            arms.read_arms("gone")
+    finally:
+        arms.read_arms.cache_clear()
+
+
+def test_an_arm_called_as_a_repeat(table):
+    written = {"a": {"start": "random"}, "a_seed_1": {"start": "random"}}
+    with pytest.raises(InvalidMetadata, match="repeats are called like the arms a_seed_1"):
+        table(finetuning=written, repeats=2)()
+    assert set(table(finetuning=written)().finetuning) == set(written)
+
+
+@pytest.mark.parametrize(("own", "repeat", "seed"), [(None, 0, 7), (None, 2, 9), (3, 0, 3), (3, 1, 4)])
+def test_a_repeat_counts_on_from_the_seed_of_its_arm(own, repeat, seed):
+    settings = TrainingSettings(steps=1, batch_size=2, seed=7, optimiser=OptimiserSettings(learning_rate=1))
+    arm = arms.FinetuningArm(start="random", seed=own)
+    assert arms.reseeded(settings, arm, repeat).seed == seed
+
+
 def test_a_misspelt_key_of_an_arm(table):
     with pytest.raises(ValueError, match="frame_gapp"):
         table(pretraining={"a": {"method": "contrastive", "frame_gapp": 3}}, finetuning={})()

@@ -28,7 +28,7 @@ def registered():
     bootstrap_project(PROJECT)
     pipelines.configure("crossprobe.pipeline_registry")
     found = find_pipelines(raise_errors=True)
-    assert {"cross_domain", "ablations", "pretraining", "finetuning"} <= set(found)
+    assert {"cross_domain", "ablations", "seeds", "pretraining", "finetuning"} <= set(found)
     return found
 
 
@@ -169,6 +169,26 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
     } <= ablations
 
 
+def test_seeds_are_the_main_jobs_arms_and_each_repeat_keeps_to_itself(registered):
+    main = {node.name: node for node in registered["cross_domain"].nodes}
+    seeds = {node.name: node for node in registered["seeds"].nodes}
+    # The first training of every arm is the main job's; the page is another, and nothing is registered.
+    assert {name for name in main if name.startswith(("pretrain.", "finetune.", "evaluate."))} <= set(seeds)
+    assert not [name for name in seeds if name.startswith("register.")]
+    for repeat in (1, 2):
+        again = f"_seed_{repeat}"
+        assert f"pretrain.mim{again}.encoder" in seeds[f"finetune.mim{again}.train"].inputs
+        assert "params:studies.cross_domain.finetuning.mim" in seeds[f"finetune.mim{again}.train"].inputs
+        fused = seeds[f"evaluate.fused{again}.fuse_target"]
+        branches = {name for name in fused.inputs if name.startswith("finetune.")}
+        assert branches
+        assert all(again in name for name in branches)
+    scored = {name for name in seeds["report.seeds.compare_arms"].inputs if name.endswith("target_scores")}
+    assert len(scored) == 3 * len(
+        {name for name in main["report.cross_domain.compare_arms"].inputs if name.endswith("target_scores")}
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
@@ -180,12 +200,13 @@ def test_main_job_and_ablations_share_their_common_arms(registered):
             {"studies": {"ablations": {"finetuning": {"mim": {"start": "simclr"}}}}},
             r"^studies\.ablations\.finetuning\.mim\.start: not so",
         ),
+        ({"studies": {"seeds": {"repeats": 5}}}, r"^studies\.seeds\.repeats: not so"),
         (
             {"breast": {"arms": {"late": {}}, "ensembles": {"two": {}}}},
             r"^breast\.arms\.late, breast\.ensembles",
         ),
     ],
-    ids=["added", "another start", "classifier"],
+    ids=["added", "another start", "more repeats", "classifier"],
 )
 def test_arms_outside_the_table_stop_a_run_at_its_start(registered, given, named):
     with (

@@ -10,12 +10,12 @@ import pytest
 
 from crossprobe.data.ledger import LedgerSettings
 from crossprobe.errors import FolderBusy
-from crossprobe.orchestration import session
+from crossprobe.pipelines import session
 from crossprobe.pipelines.arrivals import nodes
 from crossprobe.pipelines.arrivals.settings import ArrivalsSettings
 from crossprobe.pipelines.ledger import open_ledger
+from crossprobe.pipelines.run_context import RunContext
 from crossprobe.pipelines.training_lock import training_in_progress, training_lock, wait_for_training
-from crossprobe.run_context import RunContext
 
 
 @pytest.fixture

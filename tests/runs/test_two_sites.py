@@ -44,7 +44,7 @@ STUDY = {
     },
     "fusion": {"fused": {"branches": ["source_only", "mim"]}},
 }
-STUDIES = {"cross_domain": STUDY, "ablations": STUDY}
+STUDIES = {"cross_domain": STUDY, "ablations": STUDY, "seeds": {"of": "cross_domain", "repeats": 2}}
 
 
 @pytest.fixture

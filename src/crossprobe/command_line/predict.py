@@ -49,9 +49,9 @@ def predict(
     if model and not model.startswith("models:"):
         model = str(Path(model).absolute())
     loader = configuration(env)
+    from crossprobe.pipelines.predict.prediction import run_prediction
     from crossprobe.pipelines.predict.settings import PredictJob
     from crossprobe.prediction.predict_files import PREDICTED
-    from crossprobe.tracking.prediction import run_prediction
 
     given = loader["parameters"]["prediction"]
     given = {**given, "paths": [str(path) for path in paths], "output": str(output)}

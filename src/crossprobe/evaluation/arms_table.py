@@ -32,9 +32,9 @@ def arms_table(
         names: Metrics to show, in order.
 
     Returns:
-        One row an arm, site and metric: `arm, site, metric, mean, low, high, n_patients, claimed`, and for
-        each of `baseline` and `fused`: `<role>_difference, <role>_low, <role>_high, <role>_p_holm` (NaN for
-        an arm against itself or a role that is not there).
+        One row an arm, site and metric: `arm, site, metric, mean, low, high, n_patients, n_seeds, claimed`,
+        and for each of `baseline` and `fused`: `<role>_difference, <role>_low, <role>_high, <role>_p_holm`
+        (NaN for an arm against itself or a role that is not there).
     """
     roles = roles or ArmRoles()
     there = set(zip(metrics["arm"], metrics["site"], metrics["metric"], strict=True))
@@ -49,7 +49,10 @@ def arms_table(
                 interval = interval_of(values, arm, site, metric, settings)
                 row: dict[str, object] = {"arm": arm, "site": site, "metric": metric}
                 row |= {"mean": interval.mean, "low": interval.low, "high": interval.high}
-                row |= {"n_patients": interval.n_patients}
+                row |= {
+                    "n_patients": interval.n_patients,
+                    "n_seeds": values.table(arm, site, metric).shape[1],
+                }
                 row |= {"claimed": claimed_value(roles.claimed_as(arm), site, metric)}
                 for role, against in (("baseline", roles.baseline), ("fused", roles.fused)):
                     known = against is not None and against != arm and (against, site, metric) in there

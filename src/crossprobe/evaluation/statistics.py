@@ -83,12 +83,11 @@ def _nested(
     values: np.ndarray, settings: StatisticsSettings, generator: np.random.Generator
 ) -> tuple[float, float]:
     """Percentiles of means over patients and seeds drawn again together."""
-    n_patients, n_seeds = values.shape
-    means = np.empty(settings.resamples)
-    for index in range(settings.resamples):
-        patients = generator.integers(0, n_patients, n_patients)
-        seeds = generator.integers(0, n_seeds, n_seeds)
-        means[index] = values[np.ix_(patients, seeds)].mean()
+    # How often each patient, and each seed, was drawn.
+    patients, seeds = (
+        generator.multinomial(count, np.full(count, 1 / count), settings.resamples) for count in values.shape
+    )
+    means = (patients @ values * seeds).sum(axis=1) / values.size
     tail = 100 * (1 - settings.confidence) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return float(low), float(high)

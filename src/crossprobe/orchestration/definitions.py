@@ -54,21 +54,21 @@ def run_stage(pipeline: str, **selection: Any) -> None:
         pipeline: Its name.
         selection: Which part of it.
     """
-    from crossprobe.orchestration.session import run_pipeline
+    from crossprobe.pipelines.session import run_pipeline
 
     run_pipeline(PROJECT, pipeline, ENVIRONMENT, **selection)
 
 
 def _decision() -> dict[str, Any]:
-    from crossprobe.orchestration.session import load
+    from crossprobe.pipelines.session import load
 
     return load(PROJECT, ENVIRONMENT, "arrivals.decision")
 
 
 def _settings() -> tuple[dict[str, Path], LedgerSettings]:
     """Landing folders by site, and the ledger's settings."""
-    from crossprobe.orchestration.session import load_settings
     from crossprobe.pipelines.data_processing.settings import RawSettings
+    from crossprobe.pipelines.session import load_settings
 
     wanted: dict[str, type[BaseModel]] = {
         **{f"{site}.raw": RawSettings for site in SITES},

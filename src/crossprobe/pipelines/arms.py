@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from kedro.utils import find_kedro_project
@@ -17,8 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from crossprobe.errors import InvalidMetadata
 
+if TYPE_CHECKING:
+    from crossprobe.training.settings import TrainingSettings
+
 # Fields of an arm that decide which nodes it has and what they read.
 _STAMPED = ("method", "start", "site", "branches")
+# And fields of a study.
+_STUDY = ("of", "repeats")
 
 
 class PretrainingArm(BaseModel):
@@ -62,6 +67,8 @@ class Arms(BaseModel):
         finetuning: Segmenters, by name.
         fusion: Fused arms, by name.
         registered: The arm that becomes a model of the registry.
+        of: The study whose tables these are, where they are another's.
+        repeats: How often each arm is trained.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +77,38 @@ class Arms(BaseModel):
     finetuning: dict[str, FinetuningArm]
     fusion: dict[str, FusedArm] = Field(default_factory=dict)
     registered: str | None = Field(None, description="Arm, fused or single, that becomes a registered model")
+    of: str | None = Field(None, description="Takes the tables of this study instead of its own")
+    repeats: int = Field(1, ge=1, description="How often each arm is trained, each time with the next seed")
+
+
+def repeated(name: str, repeat: int) -> str:
+    """Names an arm that is trained again.
+
+    Args:
+        name: Name of the arm.
+        repeat: 0 is the arm itself, with its own seed; 1 the next seed.
+
+    Returns:
+        `mim`, `mim_seed_1`, `mim_seed_2`.
+    """
+    return f"{name}_seed_{repeat}" if repeat else name
+
+
+def reseeded(
+    training: TrainingSettings, arm: PretrainingArm | FinetuningArm, repeat: int
+) -> TrainingSettings:
+    """Gives a stage's settings the seed of an arm.
+
+    Args:
+        training: The stage's.
+        arm: Its seed counts where it has its own.
+        repeat: Added to the seed.
+
+    Returns:
+        The settings with that seed.
+    """
+    first = training.seed if arm.seed is None else arm.seed
+    return training.model_copy(update={"seed": first + repeat})
 
 
 @cache
@@ -83,9 +122,10 @@ def read_arms(study: str) -> Arms:
         The table.
 
     Raises:
-        InvalidMetadata: If an arm starts from, or fuses, an arm that is not in the table.
+        InvalidMetadata: If there is no such study, if an arm starts from, or fuses, an arm that is not in the
+            table, if an arm is called as a repeat of another, or the tables are those of a study that has none.
     """
-    arms = Arms.model_validate(_studies()[study])
+    arms = Arms.model_validate(_with_tables(study))
     for name, arm in arms.finetuning.items():
         known = ["random", "imagenet", *arms.pretraining]
         if arm.start not in known:
@@ -100,12 +140,36 @@ def read_arms(study: str) -> Arms:
                 f"studies.{study}.fusion.{name}: no fine-tuning arm named {', '.join(unknown)}; "
                 f"there are {', '.join(arms.finetuning)}"
             )
+    for table in (arms.pretraining, arms.finetuning, arms.fusion):
+        again = {repeated(name, repeat) for name in table for repeat in range(1, arms.repeats)}
+        if taken := sorted(again & set(table)):
+            raise InvalidMetadata(
+                f"studies.{study}: repeats are called like the arms {', '.join(taken)}; rename these"
+            )
     usable = [*arms.fusion, *arms.finetuning]
     if arms.registered is not None and arms.registered not in usable:
         raise InvalidMetadata(
             f"studies.{study}.registered is '{arms.registered}', expected one of {', '.join(usable)}"
         )
     return arms
+
+
+def _with_tables(study: str) -> dict[str, Any]:
+    """Gives a study the tables of another where it says so; what is registered is not taken over."""
+    studies = _studies()
+    if study not in studies:
+        raise InvalidMetadata(
+            f"{_table_file()}: no study '{study}', for which a pipeline is stamped; "
+            f"there are {', '.join(studies)}"
+        )
+    given = studies[study]
+    if "of" not in given:
+        return given
+    tables = studies.get(given["of"])
+    if tables is None or "of" in tables:
+        own = ", ".join(name for name, other in studies.items() if "of" not in other)
+        raise InvalidMetadata(f"studies.{study}.of is '{given['of']}', expected one of {own}")
+    return {**tables, "registered": None, **given}
 
 
 def refuse_other_arms(parameters: Mapping[str, Any]) -> None:
@@ -120,6 +184,11 @@ def refuse_other_arms(parameters: Mapping[str, Any]) -> None:
     """
     written, strange = _studies(), []
     for study, tables in (parameters.get("studies") or {}).items():
+        strange += [
+            f"studies.{study}.{field}"
+            for field in _STUDY
+            if tables.get(field) != (written.get(study) or {}).get(field)
+        ]
         for kind in ("pretraining", "finetuning", "fusion"):
             known = (written.get(study) or {}).get(kind) or {}
             for name, arm in (tables.get(kind) or {}).items():

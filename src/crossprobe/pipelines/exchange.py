@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from crossprobe.data.pseudonym import crossing_mark
 from crossprobe.errors import CrossprobeError, LeakageFound
 from crossprobe.pipelines.ledger import KEY_VARIABLE, OWN_PATIENTS, PUBLIC_KEY, pseudonym_key
-from crossprobe.run_context import run_context
+from crossprobe.pipelines.run_context import run_context
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

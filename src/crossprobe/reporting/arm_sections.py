@@ -70,7 +70,8 @@ def _site_table(inputs: ReportInputs, site: str) -> Table:
     groups += [("difference in DSC on the same patients", len(against))] if against else []
     names = [f"{metric_label(name)} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
     names += [f"vs {arm_label(str(arm))}" for arm in against.values()]
-    note = f"Below each figure its {level} bootstrap interval over patients. Bold: best in its column "
+    drawn = "patients and training seeds" if inputs.n_seeds() > 1 else "patients"
+    note = f"Below each figure its {level} bootstrap interval over {drawn}. Bold: best in its column "
     note += "among arms without target labels."
     note += " A p is shown where the pair was declared before the run, and nowhere else." if against else ""
     caption = f"{site.capitalize()} test, n = {plural(count, 'patient')}"

@@ -73,6 +73,10 @@ class ReportInputs:
         """Arms in order."""
         return list(dict.fromkeys(self.arms["arm"]))
 
+    def n_seeds(self) -> int:
+        """How often arms were trained, each time with another seed."""
+        return int(self.patients["seed"].nunique()) if "seed" in self.patients else 1
+
     def target_scored(self) -> bool:
         """Whether any arm has a score on the target; without test labels there is none."""
         return "target" in set(self.arms["site"])

@@ -9,6 +9,7 @@ import jinja2
 from crossprobe.reporting import arm_sections, comparison_sections, run_sections
 from crossprobe.reporting.blocks import Section
 from crossprobe.reporting.inputs import ReportInputs
+from crossprobe.reporting.seed_section import seeds_section
 from crossprobe.reporting.summary import summary
 
 SECTIONS: tuple[tuple[str, Callable[[ReportInputs], Section | None]], ...] = (
@@ -16,6 +17,7 @@ SECTIONS: tuple[tuple[str, Callable[[ReportInputs], Section | None]], ...] = (
     ("What was run on which data", run_sections.data_section),
     ("The arms", arm_sections.arms_section),
     ("Paired tests", arm_sections.paired_tests_section),
+    ("Training seeds", seeds_section),
     ("Fusion", comparison_sections.fusion_section),
     ("Choosing without labels", comparison_sections.label_free_section),
     ("By device, view, operator and class", comparison_sections.breakdown_section),
@@ -33,6 +35,8 @@ SECTIONS: tuple[tuple[str, Callable[[ReportInputs], Section | None]], ...] = (
     ("What was rejected and why", run_sections.rejections_section),
 )
 """Title and maker of every section, in the order of the page."""
+# A run has either the phantom or scans, and of a single seed the limits speak.
+NOT_MISSED = ("The phantom", "The scans", "Training seeds")
 
 
 def render_report(inputs: ReportInputs) -> str:
@@ -48,8 +52,7 @@ def render_report(inputs: ReportInputs) -> str:
     for title, make in SECTIONS:
         section = make(inputs)
         if section is None or not section.blocks:
-            # A run has either: nothing is missing then.
-            absent += [title] if title not in ("The phantom", "The scans") else []
+            absent += [title] if title not in NOT_MISSED else []
         else:
             sections.append(section)
     sections += [*inputs.extra, run_sections.limits_section(inputs, absent)]

@@ -22,6 +22,7 @@ from crossprobe.reporting.blocks import (
     plain_table,
 )
 from crossprobe.reporting.inputs import ReportInputs
+from crossprobe.reporting.seed_section import ONE_SEED_LIMIT
 from crossprobe.reporting.style import arm_colours, arm_label, metric_label
 from crossprobe.reporting.wording import MISSING, UNMEASURED, number, plural
 
@@ -282,6 +283,8 @@ def limits_section(inputs: ReportInputs, absent: list[str]) -> Section:
     """
     items = [*LIMITS, TEST_LABELS_LIMIT if inputs.target_scored() else UNMEASURED]
     items.insert(0, PHANTOM_LIMIT if inputs.images.get("phantom") else OUTLINES_LIMIT)
+    if inputs.n_seeds() < 2:
+        items.append(ONE_SEED_LIMIT)
     if absent:
         items.append(f"Not part of this run: {', '.join(title.lower() for title in absent)}.")
     return Section("limits", "Limits", (Bullets(tuple(items)),))

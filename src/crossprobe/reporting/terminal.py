@@ -73,6 +73,8 @@ def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console 
     console = console or Console()
     segmenters = "dsc" in set(arms["metric"])
     console.print(terminal_table(arms) if segmenters else classifier_terminal_table(arms))
+    if segmenters and (seeds := int(arms["n_seeds"].max())) > 1:
+        console.print(f"Means over {seeds} training seeds; intervals hold their luck and that of patients.")
     if segmenters and "target" not in set(arms["site"]):
         console.print(UNMEASURED)
     if report is not None:

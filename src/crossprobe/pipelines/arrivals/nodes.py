@@ -12,8 +12,8 @@ from crossprobe.data.ledger import Ledger, LedgerSettings
 from crossprobe.errors import FolderBusy
 from crossprobe.pipelines.arrivals.settings import ArrivalsSettings
 from crossprobe.pipelines.ledger import open_ledger
+from crossprobe.pipelines.run_context import run_context
 from crossprobe.pipelines.training_lock import training_in_progress, training_lock
-from crossprobe.run_context import run_context
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def train_again(
     settings: ArrivalsSettings, ledger: LedgerSettings, decision: dict[str, Any]
 ) -> dict[str, Any]:
     """Runs the pipelines of a training in a process of their own, if it was decided so."""
-    from crossprobe.orchestration.session import run_in_new_process
+    from crossprobe.pipelines.session import run_in_new_process
 
     start = time.monotonic()
     with ExitStack() as held:

@@ -27,7 +27,7 @@ from crossprobe.pipelines.ledger import (
     pseudonym_key,
     scheme_of,
 )
-from crossprobe.run_context import run_context
+from crossprobe.pipelines.run_context import run_context
 from crossprobe.training.settings import RuntimeSettings
 
 log = logging.getLogger(__name__)

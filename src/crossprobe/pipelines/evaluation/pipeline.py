@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from crossprobe.pipelines.arms import read_arms
+from crossprobe.pipelines.arms import read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.evaluation import nodes
 
@@ -18,9 +18,17 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         study: Table of arms to stamp from.
 
     Returns:
-        Two nodes an arm; each opens one site.
+        Two nodes an arm and repeat; each opens one site.
     """
-    return sum((evaluation_arm(name) for name in read_arms(study).finetuning), Pipeline([]))
+    arms = read_arms(study)
+    return sum(
+        (
+            evaluation_arm(repeated(name, repeat))
+            for repeat in range(arms.repeats)
+            for name in arms.finetuning
+        ),
+        Pipeline([]),
+    )
 
 
 def evaluation_arm(name: str) -> Pipeline:

@@ -13,7 +13,7 @@ from crossprobe.data.frame_store import FrameStore
 from crossprobe.errors import InvalidMetadata
 from crossprobe.fusion.temperature import TemperatureSettings
 from crossprobe.models.checkpoint import Checkpoint
-from crossprobe.pipelines.arms import FinetuningArm
+from crossprobe.pipelines.arms import FinetuningArm, reseeded
 from crossprobe.pipelines.finetuning.settings import FinetuningSettings
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.model import ModelSettings, for_scoring
@@ -41,17 +41,18 @@ def finetune_from_encoder(
     folders: Folders,
     runtime: RuntimeSettings,
     arm_name: str,
+    repeat: int = 0,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Fine-tunes a segmenter whose encoder was pretrained on the target."""
     from crossprobe.models.checkpoint import load_weights
 
-    module = _new_segmenter(model, training_settings(stage, arm).seed)
+    module = _new_segmenter(model, training_settings(stage, arm, repeat).seed)
     report = load_weights(module.encoder, encoder.weights, stage.minimum_coverage, prefix="encoder.")
     log.info("encoder from %s: %s", arm.start, report.summary())
     start: dict[str, object] = {
         "pretrained": encoder.provenance.get("identity"), "coverage": report.coverage
     }  # fmt: skip
-    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
+    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name, repeat)
 
 
 def finetune_from_start(
@@ -63,9 +64,10 @@ def finetune_from_start(
     folders: Folders,
     runtime: RuntimeSettings,
     arm_name: str,
+    repeat: int = 0,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Fine-tunes a segmenter that starts at random, or from ImageNet weights where the arm says so."""
-    module = _new_segmenter(model, training_settings(stage, arm).seed)
+    module = _new_segmenter(model, training_settings(stage, arm, repeat).seed)
     start: dict[str, object] = {"pretrained": arm.start, "coverage": 0.0}
     if arm.start == "imagenet":
         from crossprobe.models.pretrained import load_imagenet
@@ -75,7 +77,7 @@ def finetune_from_start(
         # The content, not the name: a file of the same name may hold other weights tomorrow.
         start |= {"coverage": report.coverage, "weights": weights_content(module.encoder.state_dict())}
         log.info("encoder from ImageNet: %s", report.summary())
-    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name)
+    return _finetune(module, start, frames, split, arm, stage, model, folders, runtime, arm_name, repeat)
 
 
 def _new_segmenter(model: ModelSettings, seed: int) -> TransUNet:
@@ -86,17 +88,18 @@ def _new_segmenter(model: ModelSettings, seed: int) -> TransUNet:
         return TransUNet(model.config())
 
 
-def training_settings(stage: FinetuningSettings, arm: FinetuningArm) -> TrainingSettings:
+def training_settings(stage: FinetuningSettings, arm: FinetuningArm, repeat: int = 0) -> TrainingSettings:
     """Gives the stage's budget and optimiser with what the arm overrides.
 
     Args:
         stage: The same for every arm.
         arm: Its seed and weight decay, where it has its own.
+        repeat: How many seeds after that.
 
     Returns:
         What the arm is trained by.
     """
-    training = stage.training if arm.seed is None else stage.training.model_copy(update={"seed": arm.seed})
+    training = reseeded(stage.training, arm, repeat)
     if arm.weight_decay is None:
         return training
     optimiser = training.optimiser.model_copy(update={"weight_decay": arm.weight_decay})
@@ -114,6 +117,7 @@ def _finetune(
     folders: Folders,
     runtime: RuntimeSettings,
     arm_name: str,
+    repeat: int,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.input_scaling import InputScaling
@@ -122,7 +126,7 @@ def _finetune(
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
 
-    training = training_settings(stage, arm)
+    training = training_settings(stage, arm, repeat)
     rows = frames.rows(split["parts"]["train"], labelled=True)
     validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
     lacking = [

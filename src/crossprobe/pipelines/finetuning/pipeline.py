@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from crossprobe.pipelines.arms import FinetuningArm, read_arms
+from crossprobe.pipelines.arms import FinetuningArm, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.finetuning import nodes
 
@@ -16,31 +16,40 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         study: Table of arms to stamp from.
 
     Returns:
-        Training and calibration of every arm of the table.
+        Training and calibration of every arm of the table, as often as the study repeats it.
     """
-    arms = read_arms(study).finetuning
-    return sum((finetuning_arm(study, name, arm) for name, arm in arms.items()), Pipeline([]))
+    arms = read_arms(study)
+    return sum(
+        (
+            finetuning_arm(arms.of or study, name, arm, repeat)
+            for repeat in range(arms.repeats)
+            for name, arm in arms.finetuning.items()
+        ),
+        Pipeline([]),
+    )
 
 
-def finetuning_arm(study: str, name: str, arm: FinetuningArm) -> Pipeline:
+def finetuning_arm(study: str, name: str, arm: FinetuningArm, repeat: int = 0) -> Pipeline:
     """Stamps the template for one arm.
 
     Args:
         study: Table the arm stands in.
-        name: Name of the arm; the namespace is `finetune.<name>`.
+        name: Name of the arm; the namespace is `finetune.<name>`, or `finetune.<name>_seed_<repeat>`.
         arm: Where its encoder starts and whose labels it learns from.
+        repeat: How many seeds after its own; the encoder is the one of the same repeat.
 
     Returns:
         The arm's pipeline. It opens frames of one site only; from the other it may get weights.
     """
     frames, split = f"{arm.site}.labelled_frames", f"{arm.site}.split"
     pretrained = arm.start not in ("random", "imagenet")
-    encoder = [f"pretrain.{arm.start}.encoder"] if pretrained else []
+    encoder = [f"pretrain.{repeated(arm.start, repeat)}.encoder"] if pretrained else []
     train = nodes.finetune_from_encoder if pretrained else nodes.finetune_from_start
+    trained = repeated(name, repeat)
     template = Pipeline(
         [
             Node(
-                bound(train, arm_name=name),
+                bound(train, arm_name=trained, repeat=repeat),
                 inputs=[frames, split, *encoder, "params:arm", "params:stage", "params:model",
                         "params:folders", "params:runtime"],
                 outputs=["checkpoint", "history"],
@@ -56,7 +65,7 @@ def finetuning_arm(study: str, name: str, arm: FinetuningArm) -> Pipeline:
     )  # fmt: skip
     return Pipeline(
         template,
-        namespace=f"finetune.{name}",
+        namespace=f"finetune.{trained}",
         inputs={frames, split, *encoder},
         parameters={
             "params:arm": f"params:studies.{study}.finetuning.{name}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from crossprobe.pipelines.arms import FusedArm, read_arms
+from crossprobe.pipelines.arms import FusedArm, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.evaluation.pipeline import SITES
 from crossprobe.pipelines.fusion import nodes
@@ -17,28 +17,36 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         study: Table of arms to stamp from.
 
     Returns:
-        Two nodes a fused arm; each opens one site.
+        Two nodes a fused arm and repeat; each opens one site.
     """
-    return sum((fused_arm(name, arm) for name, arm in read_arms(study).fusion.items()), Pipeline([]))
+    arms = read_arms(study)
+    return sum(
+        (fused_arm(name, arm, repeat) for repeat in range(arms.repeats) for name, arm in arms.fusion.items()),
+        Pipeline([]),
+    )
 
 
-def fused_arm(name: str, arm: FusedArm) -> Pipeline:
+def fused_arm(name: str, arm: FusedArm, repeat: int = 0) -> Pipeline:
     """Stamps the template for one fused arm.
 
     Args:
-        name: Name of the arm; the namespace is `evaluate.<name>`.
+        name: Name of the arm; the namespace is `evaluate.<name>`, or `evaluate.<name>_seed_<repeat>`.
         arm: Its branches.
+        repeat: Of every branch.
 
     Returns:
         Scores of every way of fusing the branches, on both sites.
     """
+    fused = repeated(name, repeat)
     branches = [
-        f"finetune.{branch}.{part}" for branch in arm.branches for part in ("checkpoint", "calibration")
+        f"finetune.{repeated(branch, repeat)}.{part}"
+        for branch in arm.branches
+        for part in ("checkpoint", "calibration")
     ]
     template = Pipeline(
         [
             Node(
-                bound(nodes.score_fused, arm_name=name),
+                bound(nodes.score_fused, arm_name=fused),
                 inputs=[f"{site}.labelled_frames", f"{site}.split", "params:evaluation", "params:fusion",
                         "params:runtime", "params:folders", *branches],
                 outputs=f"{site}_scores",
@@ -50,7 +58,7 @@ def fused_arm(name: str, arm: FusedArm) -> Pipeline:
     inputs = {*branches, *(f"{site}.{part}" for site in SITES for part in ("labelled_frames", "split"))}
     return Pipeline(
         template,
-        namespace=f"evaluate.{name}",
+        namespace=f"evaluate.{fused}",
         inputs=inputs,
         parameters={
             "params:evaluation": "params:evaluation.scoring",

@@ -15,8 +15,8 @@ def predict(job: PredictJob, runtime: RuntimeSettings) -> pd.DataFrame:
     Returns:
         The table of files, without their names.
     """
+    from crossprobe.pipelines.predict.prediction import run_prediction
     from crossprobe.tracking import stage
-    from crossprobe.tracking.prediction import run_prediction
 
     if not job.paths:
         raise InvalidMetadata(

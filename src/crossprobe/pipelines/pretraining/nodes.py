@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.models.checkpoint import Checkpoint
-from crossprobe.pipelines.arms import PretrainingArm
+from crossprobe.pipelines.arms import PretrainingArm, reseeded
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.model import ModelSettings
 from crossprobe.pipelines.pretraining.settings import ContrastivePretraining, MimPretraining
@@ -31,6 +31,7 @@ def pretrain_mim(
     folders: Folders,
     runtime: RuntimeSettings,
     arm_name: str,
+    repeat: int = 0,
 ) -> tuple[Checkpoint, pd.DataFrame, Figure]:
     """Pretrains an encoder by masked image modelling on the unlabelled target."""
     import torch
@@ -38,7 +39,7 @@ def pretrain_mim(
     from crossprobe.reporting.panels import ReconstructionPanel, reconstruction_panels
     from crossprobe.tasks.masked_image import MaskedImageJob, MaskedImageTask
 
-    training = _seeded_settings(stage.training, arm)
+    training = reseeded(stage.training, arm, repeat)
     session, scaling = _session(
         f"pretrain.{arm_name}",
         frames,
@@ -71,11 +72,12 @@ def pretrain_contrastive(
     folders: Folders,
     runtime: RuntimeSettings,
     arm_name: str,
+    repeat: int = 0,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Pretrains an encoder by contrastive learning on the unlabelled target."""
     from crossprobe.tasks.contrastive import ContrastiveJob
 
-    training = _seeded_settings(stage.training, arm)
+    training = reseeded(stage.training, arm, repeat)
     session, scaling = _session(
         f"pretrain.{arm_name}",
         frames,
@@ -95,10 +97,6 @@ def pretrain_contrastive(
     )
     result = session.run(job)
     return _checkpoint("contrastive", result, session, model, scaling), result.history
-
-
-def _seeded_settings(training: TrainingSettings, arm: PretrainingArm) -> TrainingSettings:
-    return training if arm.seed is None else training.model_copy(update={"seed": arm.seed})
 
 
 def _contrastive_loss(stage: ContrastivePretraining, arm: PretrainingArm) -> NtXentSettings:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from crossprobe.pipelines.arms import PretrainingArm, read_arms
+from crossprobe.pipelines.arms import PretrainingArm, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.pretraining import nodes
 
@@ -19,19 +19,27 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         study: Table of arms to stamp from.
 
     Returns:
-        One node an arm of the table.
+        One node an arm of the table, and one more each time it is repeated.
     """
-    arms = read_arms(study).pretraining
-    return sum((pretraining_arm(study, name, arm) for name, arm in arms.items()), Pipeline([]))
+    arms = read_arms(study)
+    return sum(
+        (
+            pretraining_arm(arms.of or study, name, arm, repeat)
+            for repeat in range(arms.repeats)
+            for name, arm in arms.pretraining.items()
+        ),
+        Pipeline([]),
+    )
 
 
-def pretraining_arm(study: str, name: str, arm: PretrainingArm) -> Pipeline:
+def pretraining_arm(study: str, name: str, arm: PretrainingArm, repeat: int = 0) -> Pipeline:
     """Stamps the template for one arm.
 
     Args:
         study: Table the arm stands in.
-        name: Name of the arm; the namespace is `pretrain.<name>`.
+        name: Name of the arm; the namespace is `pretrain.<name>`, or `pretrain.<name>_seed_<repeat>`.
         arm: The method.
+        repeat: How many seeds after its own.
 
     Returns:
         The arm's pipeline. It reads frames of the target from an entry that carries no labels.
@@ -40,10 +48,11 @@ def pretraining_arm(study: str, name: str, arm: PretrainingArm) -> Pipeline:
     outputs = ["encoder", "history", *(["reconstructions"] if arm.method == "mim" else [])]
     inputs = ["target.frames", "target.split", "params:arm", "params:stage", "params:model",
               "params:folders", "params:runtime"]  # fmt: skip
-    template = Pipeline([Node(bound(train, arm_name=name), inputs=inputs, outputs=outputs, name="train")])
+    trained = repeated(name, repeat)
+    node = Node(bound(train, arm_name=trained, repeat=repeat), inputs=inputs, outputs=outputs, name="train")
     return Pipeline(
-        template,
-        namespace=f"pretrain.{name}",
+        Pipeline([node]),
+        namespace=f"pretrain.{trained}",
         inputs={"target.frames", "target.split"},
         parameters={
             "params:arm": f"params:studies.{study}.pretraining.{name}",

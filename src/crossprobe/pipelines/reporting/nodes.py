@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from crossprobe.data.frame_store import FrameStore
 from crossprobe.evaluation.score_settings import SiteScoring
-from crossprobe.pipelines.arms import Arms
+from crossprobe.pipelines.arms import Arms, repeated
 from crossprobe.pipelines.evaluation.nodes import SCORING_CODE
 from crossprobe.pipelines.folders import Folders
 from crossprobe.pipelines.fusion.settings import FusedAnswers
@@ -21,9 +22,14 @@ from crossprobe.training.settings import RuntimeSettings
 
 
 def compare_arms(
-    settings: ComparisonSettings, *scores: pd.DataFrame
+    settings: ComparisonSettings, *scores: pd.DataFrame, seeds: Sequence[tuple[str, int]] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Averages frames to patients and compares the arms as declared.
+
+    Args:
+        settings: What is compared.
+        scores: Frame scores, one table an arm, repeat and site.
+        seeds: Arm and repeat of every table where arms were trained several times.
 
     Returns:
         Patient metrics, table of arms, comparisons, breakdown, and counts of empty masks.
@@ -32,6 +38,8 @@ def compare_arms(
     from crossprobe.evaluation.arms_table import arms_table
     from crossprobe.evaluation.statistics import comparisons
 
+    if seeds is not None:
+        scores = tuple(as_repeat(table, *seed) for table, seed in zip(scores, seeds, strict=True))
     frames = pd.concat(scores, ignore_index=True)
     order = {arm: place for place, arm in enumerate(dict.fromkeys(frames["arm"]))}
     patients = patient_scores(frames).sort_values("arm", key=lambda arm: arm.map(order), kind="stable")
@@ -40,6 +48,21 @@ def compare_arms(
     if not settings.claimed:
         arms = arms.assign(claimed=float("nan"))
     return patients, arms, tests, breakdown(frames), empty_counts(frames)
+
+
+def as_repeat(scores: pd.DataFrame, arm: str, repeat: int) -> pd.DataFrame:
+    """Calls a repeated arm by the name of the arm and keeps which repeat it was.
+
+    Args:
+        scores: Frame scores of `repeated(arm, repeat)`; a fused arm has one name a way of fusing.
+        arm: Name of the arm.
+        repeat: Which repeat.
+
+    Returns:
+        The scores with a column `seed`.
+    """
+    names = arm + scores["arm"].str.removeprefix(repeated(arm, repeat))
+    return scores.assign(arm=names, seed=repeat)
 
 
 @remembered(*SCORING_CODE)
@@ -75,11 +98,15 @@ def choose_without_labels(
     )
 
 
-def regret_of_choice(label_free: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:
+def regret_of_choice(label_free: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
     """Says what choosing without labels cost, now that the test labels are open, if there are any."""
+    from crossprobe.evaluation.aggregate import table_means
     from crossprobe.evaluation.label_free import regret
 
-    target = arms[(arms["site"] == "target") & (arms["metric"] == "dsc")]
+    # Of arms that were trained several times, the first trainings were chosen among.
+    chosen_among = patients[patients["seed"] == 0] if "seed" in patients else patients
+    means = table_means(chosen_among)
+    target = means[(means["site"] == "target") & (means["metric"] == "dsc")]
     return regret(label_free, dict(zip(target["arm"], target["mean"], strict=True)))
 
 

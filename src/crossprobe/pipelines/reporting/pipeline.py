@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kedro.pipeline import Node, Pipeline
 
-from crossprobe.pipelines.arms import Arms, read_arms
+from crossprobe.pipelines.arms import Arms, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.reporting import nodes
 from crossprobe.pipelines.reporting.members import Members
@@ -47,7 +47,14 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
 
 
 def _comparison(arms: Arms) -> list[Node]:
-    scores = [f"evaluate.{arm}.{site}_scores" for arm in (*arms.finetuning, *arms.fusion) for site in SITES]
+    scored = [
+        (arm, repeat, site)
+        for arm in (*arms.finetuning, *arms.fusion)
+        for repeat in range(arms.repeats)
+        for site in SITES
+    ]
+    scores = [f"evaluate.{repeated(arm, repeat)}.{site}_scores" for arm, repeat, site in scored]
+    seeds = tuple((arm, repeat) for arm, repeat, _ in scored) if arms.repeats > 1 else None
     # Losses of different methods are different quantities: each gets a panel of its own.
     stages = {
         **{f"pretrain.{name}": f"pretraining, {arm.method}" for name, arm in arms.pretraining.items()},
@@ -55,7 +62,7 @@ def _comparison(arms: Arms) -> list[Node]:
     }
     return [
         Node(
-            nodes.compare_arms,
+            bound(nodes.compare_arms, seeds=seeds),
             inputs=["params:comparison", *scores],
             outputs=list(TABLES),
             name="compare_arms",
@@ -83,7 +90,7 @@ def _unlabelled_choice(arms: Arms) -> list[Node]:
             outputs="label_free",
             name="choose_without_labels",
         ),
-        Node(nodes.regret_of_choice, inputs=["label_free", "arms"], outputs="regret", name="regret"),
+        Node(nodes.regret_of_choice, inputs=["label_free", "metrics"], outputs="regret", name="regret"),
     ]  # fmt: skip
 
 

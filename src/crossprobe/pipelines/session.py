@@ -121,7 +121,7 @@ def run_in_new_process(
     }
     # The child must not take the parent's MLflow run for its own.
     variables = {name: value for name, value in os.environ.items() if name != "MLFLOW_RUN_ID"}
-    command = [sys.executable, "-m", "crossprobe.orchestration.session", json.dumps(request)]
+    command = [sys.executable, "-m", "crossprobe.pipelines.session", json.dumps(request)]
     code = subprocess.run(command, cwd=project, env=variables, check=False).returncode
     if code:
         raise CrossprobeError(f"pipeline {pipeline} ended with code {code}; its log above says why")

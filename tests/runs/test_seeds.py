@@ -1,0 +1,38 @@
+"""Every arm trained three times: the first trainings are the main job's, and the page tells them apart."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from crossprobe.pipelines.arms import read_arms
+
+
+@pytest.mark.slow
+def test_seeds_are_trained_and_set_side_by_side(kedro_run, finished_run):
+    progress = finished_run / "06_models/progress"
+    before = {
+        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
+    }
+    kedro_run("seeds")
+    after = {
+        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
+    }
+    assert {name: after[name] for name in before} == before
+    study = read_arms("seeds")
+    arms = len(study.pretraining) + len(study.finetuning)
+    assert len(after) - len(before) == arms * (study.repeats - 1)
+    metrics = pd.read_parquet(sorted((finished_run / "08_reporting/seeds/metrics.parquet").glob("*/*"))[-1])
+    assert set(metrics["seed"]) == set(range(study.repeats))
+    one = (
+        metrics.query("arm == 'mim' and metric == 'brier' and site == 'target'")
+        .groupby("seed")["value"]
+        .mean()
+    )
+    assert one.nunique() == study.repeats
+    assert not metrics["arm"].str.contains("seed").any()
+    table = pd.read_csv(finished_run / "08_reporting/seeds/arms.csv")
+    assert set(table["n_seeds"]) == {study.repeats}
+    page = (finished_run / "08_reporting/seeds/report.html").read_text(encoding="utf-8")
+    assert "Training seeds" in page
+    assert "of the same seed" in page
