@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import astuple
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from crossprobe.evaluation.arms_table import ArmRoles
@@ -85,6 +87,22 @@ def test_curves_have_a_panel_a_stage_and_metric(study):
         [{"stage": "s", "arm": "mim", "step": 1, "part": "validation", "metric": "dsc", "value": 1.0}]
     )
     assert len(training_curves(single).axes[0].lines) == 2, "one point is drawn as a dot"
+
+
+@pytest.mark.parametrize("stage", [None, "pretraining, contrastive"])
+def test_titles_of_curves_do_not_run_into_one_another(stage):
+    metrics = ("masked_pairs_per_anchor", "negatives_per_anchor", "contrastive_loss")
+    rows = [
+        {"stage": name, "arm": "mim", "step": step, "part": "train", "metric": metric, "value": 1.0}
+        for name in ("pretraining, contrastive", "pretraining, mim")
+        for metric in metrics
+        for step in (1, 2)
+    ]
+    figure = training_curves(pd.DataFrame(rows), stage)
+    FigureCanvasAgg(figure).draw()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_visible()]
+    assert len(boxes) >= len(metrics)
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
 
 
 def test_rejections_and_reliability(study):

@@ -13,7 +13,8 @@ import pytest
 from crossprobe.evaluation.aggregate import breakdown, patient_scores
 from crossprobe.evaluation.arms_table import ArmRoles, arms_table
 from crossprobe.reporting.arm_sections import arms_section
-from crossprobe.reporting.blocks import Paragraph, ReportImage, Section, plain_table
+from crossprobe.reporting.blocks import Paragraph, ReportImage, Section, Table, plain_table
+from crossprobe.reporting.comparison_sections import fusion_section
 from crossprobe.reporting.report import SECTIONS, render_page, render_report
 from crossprobe.reporting.run_sections import (
     LISTED,
@@ -54,6 +55,23 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+def test_what_was_not_declared_is_not_said_to_be_shown(make_frames, make_inputs):
+    means = {"source_only": (0.85, 0.64), "mim": (0.85, 0.69), "mt_nxent": (0.85, 0.70)}
+    means |= {"fused_average": (0.86, 0.72), "fused_entropy": (0.86, 0.72), "fused_margin": (0.86, 0.71)}
+    fused = fusion_section(make_inputs(make_frames(means))).blocks[0]
+    said = {row.heading: row.cells[-1].text for row in fused.rows}
+    margin = next(text for heading, text in said.items() if heading.endswith("margin"))
+    assert margin == "better by its interval alone; no test was declared"
+    assert not [text for heading, text in said.items() if "declared" in text and "margin" not in heading]
+
+
+def test_the_first_columns_hold_what_matters(study):
+    table = next(block for block in arms_section(study).blocks if isinstance(block, Table))
+    assert table.columns[0].startswith("DSC")
+    assert table.columns[1] == "vs Source only"
+    assert sum(span for _, span in table.groups) == len(table.columns) == len(table.rows[0].cells)
 
 
 @pytest.fixture(scope="module")

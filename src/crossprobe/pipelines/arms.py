@@ -123,7 +123,7 @@ def read_arms(study: str) -> Arms:
 
     Raises:
         InvalidMetadata: If there is no such study, if an arm starts from, or fuses, an arm that is not in the
-            table, if an arm is called as a repeat of another, or the tables are those of a study that has none.
+            table, if an arm is called as a repeat of another, or the tables are those of a study without any.
     """
     arms = Arms.model_validate(_with_tables(study))
     for name, arm in arms.finetuning.items():

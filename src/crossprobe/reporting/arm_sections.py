@@ -54,7 +54,10 @@ def arms_section(inputs: ReportInputs) -> Section:
 
 
 def _site_table(inputs: ReportInputs, site: str) -> Table:
-    """Every metric of every arm on one site, then the differences in DSC."""
+    """DSC of every arm on one site, the differences in DSC, then every other metric.
+
+    In that order, since a narrow screen shows the first columns only.
+    """
     here, colours = inputs.arms[inputs.arms["site"] == site], arm_colours(inputs.names())
     metrics = [name for name in METRICS if here["mean"][here["metric"] == name].notna().any()]
     best = {metric: _best_of(inputs, site, metric) for metric in metrics}
@@ -62,20 +65,26 @@ def _site_table(inputs: ReportInputs, site: str) -> Table:
     against = {role: arm for role, arm in against.items() if here[f"{role}_difference"].notna().any()}
     rows = []
     for arm in dict.fromkeys(here["arm"]):
-        cells = [_arm_cell(inputs.row(arm, site, metric), best[metric]) for metric in metrics]
-        cells += [_difference_cell(inputs.to_role(arm, role, site)) for role in against]
-        rows.append(Row(arm_label(arm), tuple(cells), colours[arm]))
+        figures = [_arm_cell(inputs.row(arm, site, metric), best[metric]) for metric in metrics]
+        changes = [_difference_cell(inputs.to_role(arm, role, site)) for role in against]
+        rows.append(Row(arm_label(arm), (figures[0], *changes, *figures[1:]), colours[arm]))
     count, level = int(here["n_patients"].max()), f"{100 * inputs.statistics.confidence:.0f} %"
-    groups = [("mean over patients", len(metrics))]
-    groups += [("difference in DSC on the same patients", len(against))] if against else []
-    names = [f"{metric_label(name)} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
-    names += [f"vs {arm_label(str(arm))}" for arm in against.values()]
+    spans = {
+        "mean": 1,
+        "difference in DSC": len(against),
+        "mean over patients": len(metrics) - 1,
+    }
+    groups = tuple((text, span) for text, span in spans.items() if span)
+    heads = [f"{metric_label(name)} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in metrics]
+    names = [heads[0], *(f"vs {arm_label(str(arm))}" for arm in against.values()), *heads[1:]]
     drawn = "patients and training seeds" if inputs.n_seeds() > 1 else "patients"
     note = f"Below each figure its {level} bootstrap interval over {drawn}. Bold: best in its column "
     note += "among arms without target labels."
     note += " A p is shown where the pair was declared before the run, and nowhere else." if against else ""
     caption = f"{site.capitalize()} test, n = {plural(count, 'patient')}"
-    return Table(caption, "Arm", tuple(names), tuple(rows), tuple(groups), note)
+    return Table(
+        caption, "Arm", tuple(names), tuple(rows), tuple(group for group in groups if group[1]), note
+    )
 
 
 def _best_of(inputs: ReportInputs, site: str, metric: str) -> float:

@@ -60,7 +60,8 @@ def assemble(
         statistics=statistics,
         patients=left["metrics"],
         arms=left["arms"],
-        comparisons=left["comparisons"],
+        # A CSV file keeps no empty text: what was written as none comes back as NaN.
+        comparisons=left["comparisons"].fillna({"note": ""}),
         breakdown=left.get("breakdown"),
         empty_counts=left.get("empty_counts"),
         label_free=left.get("label_free"),

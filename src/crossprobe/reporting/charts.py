@@ -175,7 +175,7 @@ def training_curves(histories: pd.DataFrame, stage: str | None = None) -> Figure
                 if part == "validation" and len(ordered) == 1:
                     axes.plot(ordered["step"], ordered["value"], "o", color=colours[str(arm)], markersize=4)
             axes.grid(axis="y")
-            axes.set_title(f"{name}: {metric_label(metric)}")
+            axes.set_title(metric_label(metric) if stage is not None else f"{name}:\n{metric_label(metric)}")
             axes.set_xlabel("step")
         for axes in grid[len(panels) :]:
             axes.set_visible(False)

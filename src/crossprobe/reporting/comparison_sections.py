@@ -10,7 +10,7 @@ from crossprobe.evaluation.label_free import CRITERIA
 from crossprobe.reporting.blocks import Block, Cell, Paragraph, Row, Section, Table
 from crossprobe.reporting.inputs import ReportInputs
 from crossprobe.reporting.style import arm_colours, arm_label, metric_label
-from crossprobe.reporting.wording import MISSING, NO_ACCURACY, number, p_value, plural, verdict
+from crossprobe.reporting.wording import BETTER, MISSING, NO_ACCURACY, number, p_value, plural, verdict
 
 FUSION_NOTE = (
     "Two sigmoid branches weighted by one increasing function of their own confidence give the same mask as "
@@ -56,11 +56,14 @@ def fusion_section(inputs: ReportInputs) -> Section | None:
         if inputs.row(rival) is None:
             continue
         compared = inputs.compared(roles.fused, rival)
+        judged = verdict(compared)
+        if not math.isfinite(compared.p_holm) and judged in (BETTER.above, BETTER.below):
+            judged += " by its interval alone; no test was declared"
         cells = (
             Cell(str(compared.n_patients)),
             Cell(number(compared.difference, sign=True), compared.bracket),
             Cell(p_value(compared.p_holm)),
-            Cell(verdict(compared), numeric=False),
+            Cell(judged, numeric=False),
         )
         rows.append(Row(f"{arm_label(roles.fused)} vs {arm_label(rival)}", cells, colours.get(rival, "")))
     columns = ("n", "difference", "Holm p", "verdict")

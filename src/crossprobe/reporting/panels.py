@@ -166,7 +166,7 @@ def _prediction_row(row: Sequence[Axes], panel: PredictionPanel) -> None:
         _outline(axes, None if panel.reference is None else panel.reference[box], REFERENCE_OUTLINE)
         _outline(axes, mask[box], PREDICTION_OUTLINE)
         score = panel.scores.get(arm)
-        label = arm_label(arm) + ("" if score is None else f"  {score:.3f}")
+        label = arm_label(arm) + ("" if score is None else f"\n{score:.3f}")
         axes.set_title(label, fontsize=8, fontweight="normal")
 
 

@@ -92,6 +92,8 @@ _METRICS = {
     "ece": "ECE",
     "brier": "Brier",
     "loss": "loss",
+    "dice_bce": "Dice + BCE",
+    "mim_loss": "L1 on masked patches",
     "dsc_truth": "DSC, true mask",
     "auroc": "AUROC",
     "aurc": "AURC",
