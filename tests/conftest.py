@@ -49,7 +49,7 @@ def real_data() -> Callable[[str], Path]:
 
 # The files of a row look at one finished run, which each worker would make for itself.
 SHARED_RUNS = (
-    ("ablations", "bad_data", "cross_domain", "notebooks", "register"),
+    ("ablations", "bad_data", "cross_domain", "notebooks", "register", "seeds"),
     ("classification", "register_classifier"),
 )
 RUN_OF = {f"tests/runs/test_{name}.py": f"run {names[0]}" for names in SHARED_RUNS for name in names}

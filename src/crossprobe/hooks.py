@@ -81,14 +81,15 @@ class ExperimentHooks(MlflowHook):
 
         run_id = self._stage_run(node)
         stage.enter(stage.StageRun(self._uri(), self.run_id, run_id))
+        given = {
+            name.removeprefix("params:"): value
+            for name, value in inputs.items()
+            if name.startswith("params:")
+        }
+        # A repeat of an arm has its parameters, and a seed so much further on.
+        given |= {"repeat": repeat} if (repeat := getattr(node.func, "fixed", {}).get("repeat")) else {}
         self._log_parameters(
-            run_id,
-            {
-                key: leaf
-                for name, value in inputs.items()
-                if name.startswith("params:")
-                for key, leaf in flatten(value, name.removeprefix("params:")).items()
-            },
+            run_id, {key: leaf for name, value in given.items() for key, leaf in flatten(value, name).items()}
         )
 
     @hook_impl

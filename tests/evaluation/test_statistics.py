@@ -110,6 +110,25 @@ def test_seeds_widen_the_interval():
     assert nested.high - nested.low > 3 * (plain.high - plain.low)
 
 
+def test_patients_and_seeds_are_drawn_apart():
+    """Where every value is a patient's part plus a seed's, so is the variance of a mean drawn again."""
+    generator = np.random.default_rng(1)
+    patients, seeds = generator.normal(0.7, 0.10, 40), generator.normal(0, 0.06, 30)
+    nested = bootstrap_interval(patients[:, None] + seeds, StatisticsSettings(resamples=4000))
+    deviation = np.sqrt(patients.var() / 40 + seeds.var() / 30)
+    assert (nested.high - nested.low) / (2 * 1.96 * deviation) == pytest.approx(1, abs=0.05)
+
+
+def test_three_trainings_cover_the_truth_in_three_cases_of_four():
+    """Where trainings differ more than patients do, as the page and the documentation say."""
+    generator, covered = np.random.default_rng(0), 0
+    for study in range(400):
+        values = generator.normal(0, 0.01, (20, 1)) + generator.normal(0, 0.05, 3)
+        interval = bootstrap_interval(values, StatisticsSettings(resamples=400, seed=study))
+        covered += interval.low <= 0 <= interval.high
+    assert 0.65 <= covered / 400 <= 0.82
+
+
 def test_comparison_pairs_patients_by_name():
     metrics = table({"mim": [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], "source_only": [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]})
     shuffled = metrics.sample(frac=1, random_state=0)

@@ -62,6 +62,7 @@ def test_the_tables_of_another_study(monkeypatch):
         "own": {"finetuning": {"a": {"start": "random"}}, "registered": "a"},
         "again": {"of": "own", "repeats": 2},
         "nowhere": {"of": "oown"},
+        "both": {"of": "own", "fusion": {}},
     }
     monkeypatch.setattr(arms, "_studies", lambda: studies)
     arms.read_arms.cache_clear()
@@ -71,6 +72,8 @@ def test_the_tables_of_another_study(monkeypatch):
         assert again.registered is None
         with pytest.raises(InvalidMetadata, match=r"studies\.nowhere\.of is 'oown', expected one of own"):
             arms.read_arms("nowhere")
+        with pytest.raises(InvalidMetadata, match=r"studies\.both: fusion beside `of`"):
+            arms.read_arms("both")
         with pytest.raises(InvalidMetadata, match=r"studies\.yml: no study 'gone'"):
             arms.read_arms("gone")
     finally:
@@ -79,9 +82,8 @@ def test_the_tables_of_another_study(monkeypatch):
 
 def test_an_arm_called_as_a_repeat(table):
     written = {"a": {"start": "random"}, "a_seed_1": {"start": "random"}}
-    with pytest.raises(InvalidMetadata, match="repeats are called like the arms a_seed_1"):
-        table(finetuning=written, repeats=2)()
-    assert set(table(finetuning=written)().finetuning) == set(written)
+    with pytest.raises(InvalidMetadata, match=r"studies\.study: a_seed_1 may not end in _seed_ and a number"):
+        table(finetuning=written)()
 
 
 @pytest.mark.parametrize(("own", "repeat", "seed"), [(None, 0, 7), (None, 2, 9), (3, 0, 3), (3, 1, 4)])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from crossprobe.evaluation.label_free import CRITERIA
-from crossprobe.pipelines.reporting.nodes import as_repeat, regret_of_choice
+from crossprobe.evaluation.comparison_settings import ArmRoles, Family, StatisticsSettings
+from crossprobe.pipelines.reporting.nodes import as_repeat, compare_arms
+from crossprobe.pipelines.reporting.settings import ComparisonSettings
 from crossprobe.reporting.report import render_report
 from crossprobe.reporting.seed_section import ONE_SEED_LIMIT, seeds_section
 from crossprobe.reporting.wording import number
@@ -25,10 +26,10 @@ def trained_thrice(make_frames):
     return pd.concat(repeats, ignore_index=True)
 
 
-def test_each_training_under_its_seed(trained_thrice, make_inputs, study):
+def test_each_training_in_its_column(trained_thrice, make_inputs, study):
     section = seeds_section(make_inputs(trained_thrice))
     _note, means, differences, *_ = section.blocks
-    assert means.columns == ("seed 0", "seed 1", "seed 2", "mean", "spread")
+    assert means.columns == ("training 1", "training 2", "training 3", "mean", "spread")
     once = study.row("mim")["mean"]
     expected = [once + shift for shift in SHIFTS]
     row = next(row for row in means.rows if row.heading == "MIM")
@@ -58,7 +59,7 @@ def test_one_training_is_a_limit_and_no_section(study):
     assert seeds_section(study) is None
     page = render_report(study)
     assert ONE_SEED_LIMIT in page
-    assert "training seeds" not in page.replace(ONE_SEED_LIMIT, "")
+    assert "Training seeds" not in page.replace(ONE_SEED_LIMIT, "")
 
 
 def test_a_repeat_is_called_by_the_name_of_its_arm():
@@ -69,13 +70,32 @@ def test_a_repeat_is_called_by_the_name_of_its_arm():
     assert as_repeat(scores.assign(arm="mim"), "mim", 0)["arm"].tolist() == ["mim", "mim"]
 
 
-def test_regret_is_that_of_the_trainings_that_were_chosen_among():
-    patients = pd.DataFrame(
-        {"arm": ["a", "b"] * 2, "seed": [0, 0, 1, 1], "site": "target", "patient": "p", "metric": "dsc",
-         "value": [0.5, 0.7, 0.9, 0.1]}
-    )  # fmt: skip
-    label_free = pd.DataFrame(
-        {"arm": ["a", "b"], "chosen": [True, False], **{key: [0.3, 0.2] for key in CRITERIA}}
+def test_repeats_of_fused_arms_find_each_other(make_frames):
+    """From tables of one arm, repeat and site each, as the pipeline hands them over."""
+    frames = make_frames({"fused_average": (0.8, 0.7), "fused_two_average": (0.8, 0.6), "mim": (0.8, 0.5)})
+    scores, seeds = [], []
+    for arm in ("mim", "fused", "fused_two"):
+        own = frames["arm"] == ("mim" if arm == "mim" else f"{arm}_average")
+        for repeat in range(2):
+            for site in ("source", "target"):
+                table = frames[own & (frames["site"] == site)]
+                name = f"{arm}_seed_{repeat}" if repeat else arm
+                table = table.assign(arm=name + table["arm"].str.removeprefix(arm))
+                scores.append(table.assign(value=table["value"] + 0.01 * repeat))
+                seeds.append((arm, repeat))
+    # An arm that was left out hands over tables without rows.
+    scores += [scores[0].iloc[:0]] * 2
+    seeds += [("target_supervised", 0), ("target_supervised", 1)]
+    settings = ComparisonSettings(
+        statistics=StatisticsSettings(resamples=50),
+        families=(Family(name="all", against=("mim",)),),
+        roles=ArmRoles(baseline="mim"),
     )
-    table = regret_of_choice(label_free, patients)
-    assert table["regret"].max() == pytest.approx(0.2)
+    patients, arms, tests, *_ = compare_arms(settings, *scores, seeds=seeds)
+    assert list(dict.fromkeys(arms["arm"])) == ["mim", "fused_average", "fused_two_average"]
+    assert set(arms["n_seeds"]) == {2}
+    dsc = patients.query("metric == 'dsc' and site == 'target'").pivot_table(
+        index="arm", columns="seed", values="value"
+    )
+    assert (dsc[1] - dsc[0]).to_numpy() == pytest.approx(0.01, abs=2e-3)
+    assert tests["arm"].tolist() == ["fused_average", "fused_two_average"]

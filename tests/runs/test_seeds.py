@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from kedro.framework.session import KedroSession
 
 from crossprobe.pipelines.arms import read_arms
+
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
@@ -32,7 +37,14 @@ def test_seeds_are_trained_and_set_side_by_side(kedro_run, finished_run):
     assert one.nunique() == study.repeats
     assert not metrics["arm"].str.contains("seed").any()
     table = pd.read_csv(finished_run / "08_reporting/seeds/arms.csv")
-    assert set(table["n_seeds"]) == {study.repeats}
+    assert set(table.query("metric == 'dsc'")["n_seeds"]) == {study.repeats}
+    with KedroSession.create(PROJECT, env="test") as session:
+        catalog = session.load_context().catalog
+    for kind, part in (("pretrain", "encoder"), ("finetune", "checkpoint")):
+        first, again = (
+            catalog.load(f"{kind}.{name}.{part}").provenance["seed"] for name in ("mim", "mim_seed_1")
+        )
+        assert again == first + 1
     page = (finished_run / "08_reporting/seeds/report.html").read_text(encoding="utf-8")
     assert "Training seeds" in page
-    assert "of the same seed" in page
+    assert "of the same training" in page

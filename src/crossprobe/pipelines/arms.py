@@ -6,6 +6,7 @@ Pipelines are stamped from these tables, so adding an arm is adding a line of YA
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Fields of an arm that decide which nodes it has and what they read.
 _STAMPED = ("method", "start", "site", "branches")
+_REPEAT = re.compile(r"_seed_\d+$")
 # And fields of a study.
 _STUDY = ("of", "repeats")
 
@@ -67,7 +69,7 @@ class Arms(BaseModel):
         finetuning: Segmenters, by name.
         fusion: Fused arms, by name.
         registered: The arm that becomes a model of the registry.
-        of: The study whose tables these are, where they are another's.
+        of: The study whose tables these are: its own name, or another's.
         repeats: How often each arm is trained.
     """
 
@@ -77,7 +79,9 @@ class Arms(BaseModel):
     finetuning: dict[str, FinetuningArm]
     fusion: dict[str, FusedArm] = Field(default_factory=dict)
     registered: str | None = Field(None, description="Arm, fused or single, that becomes a registered model")
-    of: str | None = Field(None, description="Takes the tables of this study instead of its own")
+    of: str = Field(
+        "", description="Study whose tables, and whose report settings, are taken; its own when empty"
+    )
     repeats: int = Field(1, ge=1, description="How often each arm is trained, each time with the next seed")
 
 
@@ -123,7 +127,8 @@ def read_arms(study: str) -> Arms:
 
     Raises:
         InvalidMetadata: If there is no such study, if an arm starts from, or fuses, an arm that is not in the
-            table, if an arm is called as a repeat of another, or the tables are those of a study without any.
+            table, if an arm is called as a repeat of another, or the tables are those of a study without any,
+            or stand beside tables of its own.
     """
     arms = Arms.model_validate(_with_tables(study))
     for name, arm in arms.finetuning.items():
@@ -140,12 +145,12 @@ def read_arms(study: str) -> Arms:
                 f"studies.{study}.fusion.{name}: no fine-tuning arm named {', '.join(unknown)}; "
                 f"there are {', '.join(arms.finetuning)}"
             )
-    for table in (arms.pretraining, arms.finetuning, arms.fusion):
-        again = {repeated(name, repeat) for name in table for repeat in range(1, arms.repeats)}
-        if taken := sorted(again & set(table)):
-            raise InvalidMetadata(
-                f"studies.{study}: repeats are called like the arms {', '.join(taken)}; rename these"
-            )
+    names = (*arms.pretraining, *arms.finetuning, *arms.fusion)
+    if taken := sorted({name for name in names if _REPEAT.search(name)}):
+        raise InvalidMetadata(
+            f"studies.{study}: {', '.join(taken)} may not end in _seed_ and a number, as repeats of arms do; "
+            "rename it"
+        )
     usable = [*arms.fusion, *arms.finetuning]
     if arms.registered is not None and arms.registered not in usable:
         raise InvalidMetadata(
@@ -164,11 +169,16 @@ def _with_tables(study: str) -> dict[str, Any]:
         )
     given = studies[study]
     if "of" not in given:
-        return given
+        return {"of": study, **given}
     tables = studies.get(given["of"])
     if tables is None or "of" in tables:
         own = ", ".join(name for name, other in studies.items() if "of" not in other)
         raise InvalidMetadata(f"studies.{study}.of is '{given['of']}', expected one of {own}")
+    if own := sorted({"pretraining", "finetuning", "fusion", "registered"} & set(given)):
+        raise InvalidMetadata(
+            f"studies.{study}: {', '.join(own)} beside `of`, which takes the tables of '{given['of']}'; "
+            "leave out one of them"
+        )
     return {**tables, "registered": None, **given}
 
 

@@ -18,7 +18,7 @@ def bound(function: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
         fixed: Arguments that a stamped template knows, such as the name of its arm.
 
     Returns:
-        The function without those arguments.
+        The function without those arguments; they are its attribute `fixed`.
 
     Raises:
         TypeError: If the function has no such argument.
@@ -33,5 +33,6 @@ def bound(function: Callable[..., Any], **fixed: Any) -> Callable[..., Any]:
         return function(*args, **kwargs, **fixed)
 
     open_arguments = [value for name, value in signature.parameters.items() if name not in fixed]
+    with_fixed.fixed = fixed  # type: ignore[attr-defined]
     with_fixed.__signature__ = signature.replace(parameters=open_arguments)  # type: ignore[attr-defined]
     return with_fixed

@@ -49,7 +49,7 @@ def arms_section(inputs: ReportInputs) -> Section:
         text = f"Claimed: {CITATION}. {CONTEXT}" + (f" {notes}." if notes else "")
         blocks.append(Paragraph(text, "note"))
     if inputs.empty_counts is not None and len(inputs.empty_counts):
-        blocks.append(_empty_masks(inputs.empty_counts, inputs.names()))
+        blocks.append(_empty_masks(inputs.empty_counts, inputs.names(), inputs.n_seeds()))
     return Section("arms", "The arms", tuple(blocks))
 
 
@@ -82,9 +82,7 @@ def _site_table(inputs: ReportInputs, site: str) -> Table:
     note += "among arms without target labels."
     note += " A p is shown where the pair was declared before the run, and nowhere else." if against else ""
     caption = f"{site.capitalize()} test, n = {plural(count, 'patient')}"
-    return Table(
-        caption, "Arm", tuple(names), tuple(rows), tuple(group for group in groups if group[1]), note
-    )
+    return Table(caption, "Arm", tuple(names), tuple(rows), groups, note)
 
 
 def _best_of(inputs: ReportInputs, site: str, metric: str) -> float:
@@ -110,12 +108,15 @@ def _difference_cell(compared: Compared | None) -> Cell:
     return Cell(number(compared.difference, sign=True), compared.bracket, tone=compared.tone, test=test)
 
 
-def _empty_masks(counts: pd.DataFrame, order: list[str]) -> Block:
+def _empty_masks(counts: pd.DataFrame, order: list[str], trainings: int) -> Block:
     """Says for which frames border distances do not exist; a table only where there are any."""
+    each = " Every frame counts once a training." if trainings > 1 else ""
     some = counts[(counts["empty_prediction"] > 0) | (counts["empty_reference"] > 0)]
     if some.empty:
         frames = plural(int(counts.groupby("site")["n_frames"].max().sum()), "frame")
-        return Paragraph(f"No mask was empty, predicted or reference, on any of the {frames} scored.", "note")
+        return Paragraph(
+            f"No mask was empty, predicted or reference, on any of the {frames} scored.{each}", "note"
+        )
     known = [arm for arm in order if arm in set(some["arm"])]
     some = some.set_index("arm").loc[known].reset_index()
     names = ("n_frames", "empty_prediction", "empty_reference")
@@ -132,7 +133,7 @@ def _empty_masks(counts: pd.DataFrame, order: list[str]) -> Block:
         ("site", "frames", "nothing predicted", "nothing in the reference"),
         tuple(rows),
         note="Both empty: overlap 1. One empty: overlap 0, counted here, left out of HD95 and ASSD. "
-        "Arms that are not listed have none.",
+        "Arms that are not listed have none." + each,
     )
 
 

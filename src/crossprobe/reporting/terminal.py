@@ -73,8 +73,9 @@ def print_arms(arms: pd.DataFrame, report: Path | None = None, console: Console 
     console = console or Console()
     segmenters = "dsc" in set(arms["metric"])
     console.print(terminal_table(arms) if segmenters else classifier_terminal_table(arms))
-    if segmenters and (seeds := int(arms["n_seeds"].max())) > 1:
-        console.print(f"Means over {seeds} training seeds; intervals hold their luck and that of patients.")
+    # A table of an earlier version may have been kept.
+    if "n_seeds" in arms and (times := int(arms["n_seeds"].max())) > 1:
+        console.print(f"Means over {times} trainings with different seeds; p is of patients alone.")
     if segmenters and "target" not in set(arms["site"]):
         console.print(UNMEASURED)
     if report is not None:

@@ -24,7 +24,7 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
     arms = read_arms(study)
     return sum(
         (
-            pretraining_arm(arms.of or study, name, arm, repeat)
+            pretraining_arm(arms.of, name, arm, repeat)
             for repeat in range(arms.repeats)
             for name, arm in arms.pretraining.items()
         ),

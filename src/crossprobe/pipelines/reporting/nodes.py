@@ -98,15 +98,11 @@ def choose_without_labels(
     )
 
 
-def regret_of_choice(label_free: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
+def regret_of_choice(label_free: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:
     """Says what choosing without labels cost, now that the test labels are open, if there are any."""
-    from crossprobe.evaluation.aggregate import table_means
     from crossprobe.evaluation.label_free import regret
 
-    # Of arms that were trained several times, the first trainings were chosen among.
-    chosen_among = patients[patients["seed"] == 0] if "seed" in patients else patients
-    means = table_means(chosen_among)
-    target = means[(means["site"] == "target") & (means["metric"] == "dsc")]
+    target = arms[(arms["site"] == "target") & (arms["metric"] == "dsc")]
     return regret(label_free, dict(zip(target["arm"], target["mean"], strict=True)))
 
 
@@ -238,7 +234,7 @@ def make_report(
     return render_report(
         assemble(
             settings.title,
-            settings.subtitle,
+            settings.subtitle + (f"; every arm trained {arms.repeats} times" if arms.repeats > 1 else ""),
             comparison.roles,
             comparison.statistics,
             plain_parameters(parameters),

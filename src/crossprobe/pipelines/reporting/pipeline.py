@@ -32,17 +32,20 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         Everything between the scores and the page.
     """
     arms = read_arms(study)
-    template = Pipeline([*_comparison(arms), *_unlabelled_choice(arms), *_pictures(arms), _page(arms)])
+    # What is said of one training stands in the report of the study whose arms are repeated.
+    single = [] if arms.repeats > 1 else [*_unlabelled_choice(arms), *_pictures(arms)]
+    template = Pipeline([*_comparison(arms), *single, _page(arms)])
+    parameters = {
+        **PARAMETERS,
+        "params:comparison": f"params:reports.{arms.of}.comparison",
+        "params:page": f"params:reports.{arms.of}.page",
+        "parameters": "parameters",
+    }
     return Pipeline(
         template,
         namespace=f"report.{study}",
         inputs={name for name in template.inputs() if "." in name and not name.startswith("params:")},
-        parameters={
-            **PARAMETERS,
-            "params:comparison": f"params:reports.{study}.comparison",
-            "params:page": f"params:reports.{study}.page",
-            "parameters": "parameters",
-        },
+        parameters={name: key for name, key in parameters.items() if name in template.inputs()},
     )
 
 
@@ -90,7 +93,7 @@ def _unlabelled_choice(arms: Arms) -> list[Node]:
             outputs="label_free",
             name="choose_without_labels",
         ),
-        Node(nodes.regret_of_choice, inputs=["label_free", "metrics"], outputs="regret", name="regret"),
+        Node(nodes.regret_of_choice, inputs=["label_free", "arms"], outputs="regret", name="regret"),
     ]  # fmt: skip
 
 
@@ -125,6 +128,8 @@ def _page(arms: Arms) -> Node:
         f"pretrain.{name}.reconstructions" for name, arm in arms.pretraining.items() if arm.method == "mim"
     ]
     own = [name for name in OWN_RESULTS if arms.fusion or name != "weights"]
+    if arms.repeats > 1:
+        own, rebuilt = [*TABLES, "histories"], []
     results = [*own, *(f"{site}.{name}" for site in SITES for name in SITE_RESULTS), *rebuilt]
     return Node(
         bound(nodes.make_report, names=tuple(results), arms=arms),
