@@ -15,12 +15,13 @@ ONE_SEED_LIMIT = (
     "training. The pipeline `seeds` trains each arm of the main job several times."
 )
 _NESTED = (
-    "Scores on this page are means over these trainings; intervals are those of patients and trainings drawn "
-    "again together. A few trainings tell their spread only roughly: of three that differ more than patients "
-    "do, a 95 % interval covers the truth in about three cases of four. A p is of patients alone, on their "
-    "means over the trainings, and knows nothing of another training. A distance leaves out a patient on whom "
-    "a training found nothing. Training curves are those of the first training; pictures, speed and the choice "
-    "without labels stand in the report of the study whose arms are repeated."
+    "Scores on this page are means over these trainings; intervals are those of patients and trainings "
+    "drawn again together. A few trainings tell their spread only roughly: of three that differ more "
+    "than patients do, a 95 % interval covers the truth in about three cases of four. A p is of "
+    "patients alone, on their means over the trainings, and knows nothing of another training. A "
+    "distance leaves out a patient on whom a training found nothing. Training curves are those of the "
+    "first training; pictures, speed and the choice without labels stand in the report of the study "
+    "whose arms are repeated."
 )
 
 
