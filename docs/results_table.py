@@ -16,7 +16,7 @@ from crossprobe.reporting.style import arm_label
 from crossprobe.reporting.wording import MISSING, interval, number, p_value, with_interval
 
 BLOCKS = (
-    "phantom", "busbra", "busbra_reverse", "busbra_full", "breast", "zero_shift", "devices", "in_domain",
+    "phantom", "seeds", "busbra", "busbra_reverse", "busbra_full", "breast", "zero_shift", "devices", "in_domain",
 )  # fmt: skip
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -44,6 +44,29 @@ def results_table(arms: pd.DataFrame, claims: bool) -> str:
             name = "fused" if arm == "fused_entropy" else arm
             cells += [_claim(claimed_value(name, site, "dsc")) for site in ("source", "target")]
         lines.append(f"| {arm_label(arm)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines).replace("\u00a0", " ")
+
+
+def trainings_table(arms: pd.DataFrame, patients: pd.DataFrame) -> str:
+    """Makes the table of a study whose arms were trained several times: target DSC of each, and their mean.
+
+    Args:
+        arms: The `arms.csv` of a run.
+        patients: Its `metrics.parquet`.
+
+    Returns:
+        Markdown.
+    """
+    target = patients[(patients["site"] == "target") & (patients["metric"] == "dsc")]
+    each = target.pivot_table(index="arm", columns="seed", values="value")
+    rows = arms[(arms["site"] == "target") & (arms["metric"] == "dsc")].set_index("arm")
+    heads = [f"training {seed + 1}" for seed in each.columns]
+    heads += [f"mean, n = {int(rows['n_patients'].max())}", "less source only", "Holm p"]
+    lines = ["| arm | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for arm, row in rows.iterrows():
+        change = MISSING if pd.isna(row["baseline_difference"]) else _change(row)
+        cells = [*map(number, each.loc[arm]), _figure(row), change, p_value(row["baseline_p_holm"])]
+        lines.append(f"| {arm_label(str(arm))} | " + " | ".join(cells) + " |")
     return "\n".join(lines).replace("\u00a0", " ")
 
 
@@ -105,8 +128,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     arms = pd.read_csv(given.arms)
-    segmenters = "dsc" in set(arms["metric"])
-    table = results_table(arms, claims=given.block == "phantom") if segmenters else classifier_results(arms)
+    if given.block == "seeds":
+        patients = sorted((given.arms.parent / "metrics.parquet").glob("*/*.parquet"))[-1]
+        table = trainings_table(arms, pd.read_parquet(patients))
+    elif "dsc" in set(arms["metric"]):
+        table = results_table(arms, claims=given.block == "phantom")
+    else:
+        table = classifier_results(arms)
     print(table)
     if given.write:
         marks = f"(<!-- results:{given.block} -->\n).*?(<!-- /results:{given.block} -->)"

@@ -12,6 +12,7 @@ from kedro.framework.startup import bootstrap_project
 
 from crossprobe.data.split import SplitSettings, split_patients
 from crossprobe.errors import InvalidMetadata, LeakageFound
+from crossprobe.pipelines.arms import read_arms, repeated
 from crossprobe.pipelines.classification.arms import read_classifiers
 from crossprobe.pipelines.data_processing.nodes import audit_sites
 from crossprobe.pipelines.finetuning.nodes import training_settings
@@ -126,7 +127,8 @@ def test_only_the_reference_trains_on_target_labels(registered):
         if "target" in sites_of(node.inputs, LABELS)
     }
     training = {name for name in readers if name.startswith(("pretrain.", "finetune."))}
-    assert training == {"finetune.target_supervised.train", "finetune.target_supervised.calibrate"}
+    reference = [repeated("target_supervised", repeat) for repeat in range(read_arms("seeds").repeats)]
+    assert training == {f"finetune.{arm}.{node}" for arm in reference for node in ("train", "calibrate")}
 
 
 def test_label_free_choice_depends_on_no_target_label(registered):

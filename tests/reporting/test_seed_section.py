@@ -87,7 +87,7 @@ def test_repeats_of_fused_arms_find_each_other(make_frames):
     scores += [scores[0].iloc[:0]] * 2
     seeds += [("target_supervised", 0), ("target_supervised", 1)]
     settings = ComparisonSettings(
-        statistics=StatisticsSettings(resamples=50),
+        statistics=StatisticsSettings(resamples=100),
         families=(Family(name="all", against=("mim",)),),
         roles=ArmRoles(baseline="mim"),
     )

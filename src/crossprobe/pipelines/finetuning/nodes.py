@@ -117,7 +117,7 @@ def _finetune(
     folders: Folders,
     runtime: RuntimeSettings,
     arm_name: str,
-    repeat: int,
+    repeat: int = 0,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     from crossprobe.models.checkpoint import Checkpoint
     from crossprobe.models.input_scaling import InputScaling
