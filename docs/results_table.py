@@ -16,7 +16,8 @@ from crossprobe.reporting.style import arm_label
 from crossprobe.reporting.wording import MISSING, interval, number, p_value, with_interval
 
 BLOCKS = (
-    "phantom", "seeds", "busbra", "busbra_reverse", "busbra_full", "breast", "zero_shift", "devices", "in_domain",
+    "phantom", "seeds", "busbra", "busbra_reverse", "busbra_full",
+    "breast", "zero_shift", "devices", "in_domain",
 )  # fmt: skip
 README = Path(__file__).resolve().parents[1] / "README.md"
 
