@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
+from mlflow import MlflowClient
 
 from crossprobe.pipelines.arms import read_arms
 
@@ -45,6 +46,12 @@ def test_seeds_are_trained_and_set_side_by_side(kedro_run, finished_run):
             catalog.load(f"{kind}.{name}.{part}").provenance["seed"] for name in ("mim", "mim_seed_1")
         )
         assert again == first + 1
+    client = MlflowClient(f"sqlite:///{finished_run / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("crossprobe-test")
+    runs = client.search_runs([experiment.experiment_id], max_results=500)
+    repeats = {run.info.run_name: run.data.params.get("repeat") for run in runs}
+    assert (repeats["finetune.mim_seed_2"], repeats["pretrain.mim_seed_1"]) == ("2", "1")
+    assert repeats["finetune.mim"] is None
     page = (finished_run / "08_reporting/seeds/report.html").read_text(encoding="utf-8")
     assert "Training seeds" in page
     assert "of the same training" in page

@@ -126,7 +126,6 @@ def _finetune(
     from crossprobe.training.runtime import resolve
     from crossprobe.training.session import TrainingSession
 
-    training = training_settings(stage, arm, repeat)
     rows = frames.rows(split["parts"]["train"], labelled=True)
     validation = frames.rows(split["parts"][VALIDATION_PART[arm.site]], labelled=True)
     lacking = [
@@ -139,6 +138,7 @@ def _finetune(
         # The target may have no label: then there is no reference, and all else goes on.
         log.warning("finetune.%s is left out: %s", arm_name, reason)
         return Checkpoint.without_weights(reason), pd.DataFrame(columns=HISTORY_COLUMNS)
+    training = training_settings(stage, arm, repeat)
     session = TrainingSession(
         f"finetune.{arm_name}", frames, rows, validation, training, resolve(runtime), folders.progress
     )
