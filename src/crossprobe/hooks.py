@@ -87,7 +87,8 @@ class ExperimentHooks(MlflowHook):
             if name.startswith("params:")
         }
         # A repeat of an arm has its parameters, and a seed so much further on.
-        given |= {"repeat": repeat} if (repeat := getattr(node.func, "fixed", {}).get("repeat")) else {}
+        if repeat := getattr(node.func, "fixed", {}).get("repeat"):
+            given["repeat"] = repeat
         self._log_parameters(
             run_id, {key: leaf for name, value in given.items() for key, leaf in flatten(value, name).items()}
         )
