@@ -10,6 +10,7 @@ from crossprobe.pipelines.reporting.nodes import as_repeat, compare_arms
 from crossprobe.pipelines.reporting.settings import ComparisonSettings
 from crossprobe.reporting.report import render_report
 from crossprobe.reporting.seed_section import ONE_SEED_LIMIT, seeds_section
+from crossprobe.reporting.summary import ONE_TRAINING
 from crossprobe.reporting.wording import number
 
 SHIFTS = (0.0, 0.03, -0.06)
@@ -53,12 +54,14 @@ def test_intervals_and_the_page_hold_the_seeds(trained_thrice, make_inputs, stud
     page = render_report(inputs)
     assert "interval over patients and training seeds" in page
     assert ONE_SEED_LIMIT not in page
+    assert "Every arm was trained 3 times" in page
 
 
 def test_one_training_is_a_limit_and_no_section(study):
     assert seeds_section(study) is None
     page = render_report(study)
     assert ONE_SEED_LIMIT in page
+    assert ONE_TRAINING in page
     assert "Training seeds" not in page.replace(ONE_SEED_LIMIT, "")
 
 

@@ -11,8 +11,7 @@ from crossprobe.reporting.style import arm_colours, arm_label
 from crossprobe.reporting.wording import number
 
 ONE_SEED_LIMIT = (
-    "Every arm was trained once: the intervals hold the luck of which patients were met, not that of "
-    "training. The pipeline `seeds` trains each arm of the main job several times."
+    "One training says nothing of the next: `kedro run --pipeline=seeds` trains every arm several times."
 )
 _NESTED = (
     "Scores on this page are means over these trainings; intervals are those of patients and trainings "

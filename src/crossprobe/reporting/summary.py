@@ -21,6 +21,9 @@ from crossprobe.reporting.wording import (
     with_interval,
 )
 
+ONE_TRAINING = (
+    "Every arm was trained once: intervals and p hold the luck of which patients were met, no other."
+)
 TO_MEASURE = "Label frames of patients in the target's test part, and the next run scores every arm on them."
 
 
@@ -51,7 +54,7 @@ def summary(inputs: ReportInputs) -> Section:
     sentences = [_best(inputs, best, row), *_shift(inputs)]
     sentences += [_to_baseline(inputs, arm, "Pretraining with ") for arm in inputs.self_supervised()]
     sentences += _fusion(inputs) + _recovered(inputs, row) + _choice(inputs)
-    sentences += _left_out(inputs)
+    sentences += [*_left_out(inputs), _trainings(inputs)]
     said = tuple(text for text in sentences if text)
     blocks = [Tiles(tuple(_tiles(inputs, best, row))), Bullets(said)]
     n_patients = int(row["n_patients"])
@@ -74,6 +77,13 @@ def _source_alone(inputs: ReportInputs) -> list[str]:
         f"{arm_label(inputs.roles.baseline)} reaches {_figure(row)} DSC on the source's test patients. "
         "That is no promise for the target: another probe is why this run was made."
     ]
+
+
+def _trainings(inputs: ReportInputs) -> str:
+    """How often arms were trained, which no interval over patients and no p tells."""
+    if inputs.n_seeds() > 1:
+        return f"Every arm was trained {inputs.n_seeds()} times, and scores are means over these trainings."
+    return ONE_TRAINING
 
 
 def _left_out(inputs: ReportInputs) -> list[str]:
