@@ -174,9 +174,9 @@ def _with_tables(study: str) -> dict[str, Any]:
     if tables is None or "of" in tables:
         own = ", ".join(name for name, other in studies.items() if "of" not in other)
         raise InvalidMetadata(f"studies.{study}.of is '{given['of']}', expected one of {own}")
-    if own := sorted({"pretraining", "finetuning", "fusion", "registered"} & set(given)):
+    if beside := sorted({"pretraining", "finetuning", "fusion", "registered"} & set(given)):
         raise InvalidMetadata(
-            f"studies.{study}: {', '.join(own)} beside `of`, which takes the tables of '{given['of']}'; "
+            f"studies.{study}: {', '.join(beside)} beside `of`, which takes the tables of '{given['of']}'; "
             "leave out one of them"
         )
     return {**tables, "registered": None, **given}

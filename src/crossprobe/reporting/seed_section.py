@@ -75,7 +75,7 @@ def _table(caption: str, inputs: ReportInputs, figures: pd.DataFrame, note: str,
     for arm in (name for name in inputs.names() if name in figures.index):
         values = figures.loc[arm]
         cells = [number(value, sign=signed) for value in (*values, values.mean())]
-        cells.append(number(values.std()))
+        cells.append(number(float(values.to_numpy().std(ddof=1))))
         rows.append(Row(arm_label(arm), tuple(Cell(text) for text in cells), colours[arm]))
     columns = (*(f"training {int(seed) + 1}" for seed in figures.columns), "mean", "spread")
     return Table(caption, "Arm", columns, tuple(rows), note=note)
