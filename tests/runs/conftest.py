@@ -59,6 +59,17 @@ def finished_run(kedro_run, data_folder) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trainings(finished_run) -> Callable[[], dict[str, int]]:
+    """Says which trainings the run's folder holds, and when each was last written to."""
+
+    def when() -> dict[str, int]:
+        folders = (finished_run / "06_models/progress").iterdir()
+        return {folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in folders}
+
+    return when
+
+
+@pytest.fixture(scope="session")
 def breast(kedro_run, data_folder) -> Path:
     """The folder of a finished run of the pipeline `breast`."""
     kedro_run("breast")

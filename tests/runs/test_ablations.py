@@ -5,15 +5,10 @@ from __future__ import annotations
 from crossprobe.pipelines.arms import read_arms
 
 
-def test_ablations_end_in_their_tables(kedro_run, finished_run):
-    progress = finished_run / "06_models/progress"
-    before = {
-        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
-    }
+def test_ablations_end_in_their_tables(kedro_run, finished_run, trainings):
+    before = trainings()
     kedro_run("ablations")
-    after = {
-        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
-    }
+    after = trainings()
     study = read_arms("ablations")
     assert {name: after[name] for name in before} == before
     trained = {name.rpartition("-")[0] for name in after}

@@ -15,15 +15,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_seeds_are_trained_and_set_side_by_side(kedro_run, finished_run):
-    progress = finished_run / "06_models/progress"
-    before = {
-        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
-    }
+def test_seeds_are_trained_and_set_side_by_side(kedro_run, finished_run, trainings):
+    before = trainings()
     kedro_run("seeds")
-    after = {
-        folder.name: (folder / "progress.safetensors").stat().st_mtime_ns for folder in progress.iterdir()
-    }
+    after = trainings()
     assert {name: after[name] for name in before} == before
     study = read_arms("seeds")
     arms = len(study.pretraining) + len(study.finetuning)

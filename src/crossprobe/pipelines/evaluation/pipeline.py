@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from crossprobe.pipelines.arms import read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.evaluation import nodes
+from crossprobe.pipelines.stamping import stamped
 
 SITES = ("source", "target")
 
@@ -21,14 +22,7 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         Two nodes an arm and repeat; each opens one site.
     """
     arms = read_arms(study)
-    return sum(
-        (
-            evaluation_arm(repeated(name, repeat))
-            for repeat in range(arms.repeats)
-            for name in arms.finetuning
-        ),
-        Pipeline([]),
-    )
+    return stamped(arms, arms.finetuning, lambda name, again: evaluation_arm(repeated(name, again)))
 
 
 def evaluation_arm(name: str) -> Pipeline:

@@ -7,6 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from crossprobe.pipelines.arms import FinetuningArm, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.finetuning import nodes
+from crossprobe.pipelines.stamping import stamped
 
 
 def create_pipeline(study: str = "cross_domain") -> Pipeline:
@@ -19,14 +20,8 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         Training and calibration of every arm of the table, as often as the study repeats it.
     """
     arms = read_arms(study)
-    return sum(
-        (
-            finetuning_arm(arms.of, name, arm, repeat)
-            for repeat in range(arms.repeats)
-            for name, arm in arms.finetuning.items()
-        ),
-        Pipeline([]),
-    )
+    table = arms.finetuning
+    return stamped(arms, table, lambda name, again: finetuning_arm(arms.of, name, table[name], again))
 
 
 def finetuning_arm(study: str, name: str, arm: FinetuningArm, repeat: int = 0) -> Pipeline:

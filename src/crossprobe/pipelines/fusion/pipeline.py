@@ -8,6 +8,7 @@ from crossprobe.pipelines.arms import FusedArm, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.evaluation.pipeline import SITES
 from crossprobe.pipelines.fusion import nodes
+from crossprobe.pipelines.stamping import stamped
 
 
 def create_pipeline(study: str = "cross_domain") -> Pipeline:
@@ -20,10 +21,7 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         Two nodes a fused arm and repeat; each opens one site.
     """
     arms = read_arms(study)
-    return sum(
-        (fused_arm(name, arm, repeat) for repeat in range(arms.repeats) for name, arm in arms.fusion.items()),
-        Pipeline([]),
-    )
+    return stamped(arms, arms.fusion, lambda name, again: fused_arm(name, arms.fusion[name], again))
 
 
 def fused_arm(name: str, arm: FusedArm, repeat: int = 0) -> Pipeline:

@@ -10,6 +10,7 @@ from kedro.pipeline import Node, Pipeline
 from crossprobe.pipelines.arms import PretrainingArm, read_arms, repeated
 from crossprobe.pipelines.bound import bound
 from crossprobe.pipelines.pretraining import nodes
+from crossprobe.pipelines.stamping import stamped
 
 
 def create_pipeline(study: str = "cross_domain") -> Pipeline:
@@ -22,14 +23,8 @@ def create_pipeline(study: str = "cross_domain") -> Pipeline:
         One node an arm of the table, and one more each time it is repeated.
     """
     arms = read_arms(study)
-    return sum(
-        (
-            pretraining_arm(arms.of, name, arm, repeat)
-            for repeat in range(arms.repeats)
-            for name, arm in arms.pretraining.items()
-        ),
-        Pipeline([]),
-    )
+    table = arms.pretraining
+    return stamped(arms, table, lambda name, again: pretraining_arm(arms.of, name, table[name], again))
 
 
 def pretraining_arm(study: str, name: str, arm: PretrainingArm, repeat: int = 0) -> Pipeline:
